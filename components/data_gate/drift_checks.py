@@ -17,11 +17,19 @@ _CHANCE = 0.001  # a distance that chance makes more often is no drift
 def drift_checks(
     summary: ExamplesSummary, released: ExamplesSummary | None, bounds: DataGateConfig
 ) -> Iterator[Check]:
-    """Yields the checks; without a release, those that say that they are skipped."""
+    """Yields the checks; without a release, those that say that they are skipped.
+
+    Images of another shape or of other classes look different for that reason: it is not checked.
+    """
+    alike = True
     if released is not None:
-        yield _shape_check(summary, released)
+        shape = _shape_check(summary, released)
+        alike = shape.passed and summary.class_names == released.class_names
+        yield shape
     counts_before = None if released is None else class_counts(released)
     yield drift_check(class_counts(summary), counts_before, bounds.max_class_drift)
+    if not alike:
+        return
     before = None if released is None else released.splits[TRAIN]
     yield intensity_check(summary.splits[TRAIN], before, bounds.max_intensity_drift)
     if summary.resize:

@@ -297,6 +297,23 @@ def test_a_served_model_that_takes_one_shape_takes_no_images_of_all_sizes(
         )
 
 
+@pytest.mark.parametrize(
+    ("other", "refused"),
+    [
+        ({"class_names": ("1",)}, "data.drift"),
+        ({"image_shape": (32, 24, 3)}, "data.shape"),
+    ],
+)
+def test_images_of_other_classes_or_another_shape_look_different_for_that_reason(
+    halves, other, refused
+):
+    before = examples(summary_of(halves[0]))
+    after = dataclasses.replace(examples(summary_of(255 - halves[0])), **other)
+    found = list(drift_checks(after, before, BOUNDS))
+    assert [check.name for check in found] == ["data.shape", "data.drift"]
+    assert [check.name for check in found if not check.passed] == [refused]
+
+
 @pytest.mark.parametrize("now", ["", "crop"])
 def test_where_the_served_model_resizes_the_settings_give_the_shape(halves, now):
     before = examples(summary_of(halves[0]))
