@@ -198,11 +198,12 @@ def _require_classes(
 def _missing(spec: DatasetSpec, listing: Listing, split: str, name: str, total: int) -> str:
     said = f"the {split} split has no image of class {quoted(name)}"
     if listing.is_test is not None:
-        return f"{spec.text}: {said}, expected each class in train and in test; add some"
+        wanted = "expected each class in train and in test; add some, or correct a misspelt name"
+        return f"{spec.text}: {said}, {wanted}"
     return (
         f"{spec.text}: {said}, which has {total:,}; each image falls on train or test by its "
-        "content, by data.test_fraction: add images of the class, change the fraction, or choose "
-        "the test split yourself"
+        "content, by data.test_fraction: add images of the class, correct a misspelt name, change "
+        "the fraction, or choose the test split yourself"
     )
 
 
