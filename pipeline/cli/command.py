@@ -107,7 +107,7 @@ class Command(_WithExitCodes):
         try:
             rest = super().parse_args(ctx, args)
         except click.UsageError as error:
-            error.ctx = error.ctx or ctx
+            error.ctx = ctx
             raise
         if rest and not ctx.resilient_parsing:
             takes_any = any(isinstance(one, click.Argument) for one in self.params)

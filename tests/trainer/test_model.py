@@ -80,3 +80,4 @@ def test_width_multiplies_channels_and_units(architecture):
     one, half = outputs(1.0), outputs(0.5)
     assert half[:-1] == [count // 2 for count in one[:-1]]
     assert half[-1] == one[-1] == 10  # the classes stay
+    assert set(outputs(0.001)[:-1]) == {1}  # and so does each layer

@@ -30,6 +30,7 @@ DIES_ON_A_BAD_REQUEST = "dies on a bad request"
 HANGS = "hangs"
 EXHAUSTED = "exhausted"
 ANOTHER_MODEL = "another model"
+ANSWERS_AT_LENGTH = "answers at length"
 
 
 def misbehaviour() -> str:
@@ -73,6 +74,8 @@ class Model:
         if misbehaviour() == ANOTHER_MODEL and "probabilities" in outputs:
             # Each image as another one was answered.
             return {name: tf.roll(value, 1, axis=0) for name, value in outputs.items()}
+        if misbehaviour() == ANSWERS_AT_LENGTH:  # as a model of many classes
+            return {**outputs, "probabilities": tf.zeros([128, 10_000])}
         return dict(outputs)
 
 

@@ -56,7 +56,7 @@ def test_a_server_is_stopped_with_its_children_and_on_errors(tmp_path):
     wait_until(lambda: not running(str(tmp_path)))
 
 
-def test_nothing_is_left_when_its_user_is_killed(tmp_path):
+def test_nothing_is_left_when_its_user_is_killed_with_the_whole_job(tmp_path):
     directory = tmp_path / "temporary"
     directory.mkdir()
     (directory / "link").symlink_to(ROOT)
@@ -65,9 +65,9 @@ def test_nothing_is_left_when_its_user_is_killed(tmp_path):
         "from components.serving_check.server_process import server_process\n"
         f"directory = pathlib.Path({str(directory)!r})\n"
         "with server_process(['tail', '-f', '/dev/null', str(directory)], directory):\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    os.killpg(0, signal.SIGKILL)\n"
     )
-    subprocess.run(_python(code), cwd=ROOT, check=False)
+    subprocess.run(_python(code), cwd=ROOT, check=False, start_new_session=True)
     wait_until(lambda: not directory.exists() and not running(str(directory)))
     assert (ROOT / "components").is_dir()
 

@@ -162,6 +162,14 @@ def test_answers_of_another_model_do_not_agree(server, sample, misbehave, few_re
     assert list(failed(ask_all(server, sample, BOUNDS))) == ["serving.agreement"]
 
 
+def test_an_answer_may_be_longer_than_the_4_mib_that_grpc_takes_by_itself(
+    server, sample, misbehave
+):
+    misbehave(stand_in.ANSWERS_AT_LENGTH)
+    inputs = sample.inputs(features.SERVING_DEFAULT, np.arange(1))
+    assert server.ask(features.SERVING_DEFAULT, inputs)["probabilities"].nbytes == 5_120_000
+
+
 @pytest.mark.parametrize(
     ("how", "timeout_s", "reason"),
     [

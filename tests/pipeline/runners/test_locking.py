@@ -1,5 +1,6 @@
 """One run at a time on a pipeline root."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,15 @@ def test_a_run_that_cannot_start_leaves_nothing_and_the_next_one_can(root: Path)
     assert list(root.iterdir()) == []
     with locked(root):
         pass
+
+
+def test_a_run_that_cannot_start_says_so_also_where_the_root_is_gone(root: Path) -> None:
+    def plan() -> None:
+        shutil.rmtree(root)
+        raise CannotStart("no data", ExitCode.USAGE)
+
+    with pytest.raises(CannotStart), locked(root):
+        plan()
 
 
 def test_the_lock_of_a_file_that_was_removed_meanwhile_is_none(

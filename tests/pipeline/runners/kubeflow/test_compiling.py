@@ -187,17 +187,19 @@ def test_resources_and_gpus_are_asked_for_the_trainer_alone() -> None:
     }
 
 
-def test_where_the_pixels_lie_is_said_to_what_trains_and_stands_in_none_of_its_parameters() -> None:
-    overrides = {"seed": 3, "gate.max_drop": "0.01", "tuning.enabled": True}
+@pytest.mark.parametrize("trains", [["Trainer"], ["Tuner", "Trainer"]], ids=len)
+def test_where_the_pixels_lie_is_said_to_what_trains_and_stands_in_none_of_its_parameters(
+    trains: list[str],
+) -> None:
+    overrides = {"seed": 3, "gate.max_drop": "0.01", "tuning.enabled": "Tuner" in trains}
     plain, _ = documents(compile_pipeline("quick", overrides, DEPLOYMENT).text)
     text = compile_pipeline("quick", {**overrides, "training.input": "stream"}, DEPLOYMENT).text
     other, _ = documents(text)
     executors = other["deploymentSpec"]["executors"]
-    for name in ("exec-tuner", "exec-trainer"):
-        variable = {"name": "TFX_MNIST_INPUT", "value": "stream"}
-        assert executors[name]["container"].pop("env") == [variable]
     tasks, as_before = _tasks(other), _tasks(plain)
-    for name in ("Tuner", "Trainer"):
+    for name in trains:
+        variable = {"name": "TFX_MNIST_INPUT", "value": "stream"}
+        assert executors[f"exec-{name.lower()}"]["container"].pop("env") == [variable]
         assert tasks[name] == as_before[name]
     assert executors == plain["deploymentSpec"]["executors"]
 

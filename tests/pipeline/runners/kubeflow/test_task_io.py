@@ -82,7 +82,9 @@ def test_launcher_uploads_to_the_uri_in_the_answer_so_it_is_given_back(output_fi
             output_parameters=("digest",),
         )
     )
-    given.write_answer(parameters={"digest": "1c77"}, metadata={"model": {"version": 3}})
+    given.write_answer(
+        parameters={"digest": "1c77", "of another task": "{}"}, metadata={"model": {"version": 3}}
+    )
     message = json_format.Parse(output_file.read_text(), pipeline_spec_pb2.ExecutorOutput())
     assert message.parameter_values["digest"].string_value == "1c77"
     (model,) = message.artifacts["model"].artifacts
