@@ -1,5 +1,6 @@
 """A training that is killed and started again, and what makes it the same or another one."""
 
+import dataclasses
 import types
 
 import pytest
@@ -51,10 +52,40 @@ def test_the_order_of_operations_is_left_to_tensorflow_unless_asked(prepared, tm
 
 
 @pytest.mark.once
-def test_a_training_with_another_seed_has_other_checkpoints(prepared, tmp_path, monkeypatch):
-    found = []
-    monkeypatch.setattr(training, "Checkpoints", lambda _, key, **__: found.append(key) or 1 / 0)
-    for seed in (3, 4):  # with one seed they are found again, as above
-        with pytest.raises(ZeroDivisionError):
-            training.train_and_export(job(prepared, tmp_path, seed=seed), None)
-    assert found[0] != found[1]
+def test_a_pipeline_root_that_nobody_has_made_takes_the_scratch_files(
+    prepared, tmp_path, monkeypatch
+):
+    """As in a container."""
+    monkeypatch.delenv("TMPDIR", raising=False)
+    given = dataclasses.replace(job(prepared, tmp_path / "root"), input="stream")
+    assert len(training.load_splits(given)["train_split"].scratch) == 2
+
+
+@pytest.mark.once
+def test_another_training_has_other_checkpoints(prepared, tmp_path, monkeypatch):
+    keys = []
+
+    def end(root, key, *, writes):
+        keys.append(key)
+        raise InterruptedError
+
+    def begin(given):
+        with pytest.raises(InterruptedError):
+            training.train_and_export(given, None)
+
+    given = job(prepared, tmp_path)
+    splits = training.load_splits(given)
+    monkeypatch.setattr(training, "load_splits", lambda _: splits)
+    monkeypatch.setattr(training, "Checkpoints", end)
+    begin(given)
+    begin(job(prepared, tmp_path, seed=4))
+    begin(job(prepared, tmp_path, dropout=0.2))
+    begin(dataclasses.replace(given, custom_config={**given.custom_config, "code": "1" * 64}))
+    for library in (training.tf, training.keras):
+        with monkeypatch.context() as patch:
+            patch.setattr(library, "__version__", "1.0")
+            begin(given)
+    two = types.SimpleNamespace(num_replicas_in_sync=2)
+    monkeypatch.setattr(training, "prepare", lambda *_: two)
+    begin(given)
+    assert len(set(keys)) == len(keys)  # of one training they are found again, as above

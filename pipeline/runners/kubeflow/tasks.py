@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from tfx.dsl.components.base import base_beam_executor, base_executor
-from tfx.orchestration.portable import outputs_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import import_utils, path_utils
 
@@ -121,7 +120,6 @@ def run_component(
             if gate is None:
                 raise
             blessing.write(outputs[gate][0], refused.checks)
-    outputs_utils.tag_output_artifacts_with_version(outputs)
     answers: dict[str, str] = {}  # see docs/decisions/0020 and 0021
     if gate is not None:
         decision = outputs[gate][0]

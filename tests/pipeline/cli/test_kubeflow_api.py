@@ -233,6 +233,7 @@ def _run(state: str, *tasks: api.V2beta1PipelineTaskDetail) -> api.V2beta1Run:
         (_run("FAILED", _task("plan", "FAILED", f"{ARGO}refused: the manifest is gone")), 3, True),
         (_run("FAILED", _task("plan", "FAILED", f"{ARGO}failed: OSError: refused")), 1, False),
         (_run("FAILED", _task("pusher", "FAILED")), 1, False),
+        (_run("CANCELED", _task("trainer", "CANCELED")), 1, False),
     ],
 )
 def test_status_ends_as_run_would(ask, state: State, run, code: int, refused: bool) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from components import serving_dir
 from components.serving_dir import publish, rollback
 from pipeline.cli.main import main
 from pipeline.result import FAILED
@@ -341,6 +342,21 @@ def test_a_user_who_can_make_no_temporary_file_is_told_in_one_line(
         r"tfx-mnist: .*No usable temporary directory found.*set TMPDIR.*\n", done.stderr
     )
     assert exit_code == 1 or not list(tmp_path.iterdir())
+
+
+def test_a_librarys_error_is_said_in_its_words_and_a_bug_is_not_hidden(
+    serving: Path, monkeypatch: pytest.MonkeyPatch, capfd: Captured
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise errors.pop()
+
+    errors: list[Exception] = [ZeroDivisionError(), OSError("what the library says")]
+    monkeypatch.setattr(serving_dir, "versions", fail)
+    words = ["versions", "--serving-dir", str(serving)]
+    assert main(words) == 1
+    assert capfd.readouterr() == ("", "tfx-mnist: what the library says\n")
+    with pytest.raises(ZeroDivisionError):
+        main(words)
 
 
 def test_a_working_directory_that_was_removed_is_named(tmp_path: Path) -> None:
