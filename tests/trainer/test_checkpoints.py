@@ -102,6 +102,12 @@ def test_a_damaged_one_is_said_and_the_one_before_is_taken(tmp_path, notes, dama
     assert kept.latest().epoch == 1
 
 
+def test_one_that_could_run_code_is_not_taken(tmp_path):
+    Checkpoints(tmp_path, KEY).save(Checkpoint({"model.0": np.array([KEY], object)}, [{}]))
+    assert files(tmp_path) == ["000001.checkpoint"]
+    assert Checkpoints(tmp_path, KEY).latest() is None
+
+
 def test_one_of_another_training_is_never_taken(tmp_path, notes):
     Checkpoints(tmp_path, OTHER_KEY).save(of_epoch(5))
     (tmp_path / OTHER_KEY[:16]).rename(tmp_path / FOLDER)

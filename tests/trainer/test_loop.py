@@ -311,6 +311,18 @@ def test_a_training_that_was_stopped_after_its_last_epoch_trains_no_more(tmp_pat
     np.testing.assert_array_equal(served.get_weights()[0], expected.get_weights()[0])
 
 
+def test_machines_agree_on_the_training_and_on_the_epoch_after_which_it_goes_on(
+    tmp_path, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(loop, "require_agreement", lambda _, what: asked.append(what))
+    short = dataclasses.replace(HPARAMS, epochs=1)
+    with pytest.raises(Stopped):
+        train(short, checkpoints=StopsAfter(tmp_path, epoch=1))
+    train(short, checkpoints=Checkpoints(tmp_path, KEY))
+    assert asked == [f"{KEY} 0", f"{KEY} 1"]
+
+
 def test_a_resumed_training_counts_on_and_tensorboard_has_all_epochs(tmp_path, caplog):
     with pytest.raises(Stopped):
         train(checkpoints=StopsAfter(tmp_path / "kept", epoch=2))

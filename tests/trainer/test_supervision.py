@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,14 @@ sys.exit(3)
 def test_attempts_are_counted_from_the_last_one_that_ended_an_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    attempt, have_joined = supervision._attempt, []
+
+    def noted(file: Path, joined: threading.Event, end: float) -> tuple[int, bool]:
+        found = attempt(file, joined, end)
+        have_joined.append(joined.is_set())
+        return found
+
+    monkeypatch.setattr(supervision, "_attempt", noted)
     epoch = Progress(4, 16, 1, 4, seconds_left=9.0, eval_accuracy=0.5, epoch_ended=True)
     said = json.dumps({"progress": dataclasses.asdict(epoch)})
     attempts = tmp_path / "attempts"
@@ -43,3 +52,5 @@ def test_attempts_are_counted_from_the_last_one_that_ended_an_epoch(
     ):
         supervision.train(job)
     assert len(attempts.read_text().splitlines()) == 2 + 3
+    # Machines that train are not given up after the hour that they have to find each other.
+    assert have_joined == [False, True, False, False, False]

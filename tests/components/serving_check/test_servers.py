@@ -4,6 +4,7 @@ the environment as TENSORFLOW_MODEL_SERVER.
 
 import os
 import re
+import signal
 import stat
 import sys
 from collections.abc import Iterator
@@ -63,17 +64,21 @@ def loaders() -> set[int]:
     return {one.pid for one in children if tensorflow_loader.__name__ in one.cmdline()}
 
 
-def test_a_loader_that_was_started_early_takes_the_next_model(exported):
+def test_a_loader_that_was_started_early_takes_the_next_model_and_says_how_it_ended(exported):
     before = loaders()
     servers.start_early("")
     servers.start_early("")
     # On a busy machine a process that has begun has no command line for a moment.
     wait_until(lambda: loaders() - before, timeout_s=60.0)
     (early,) = loaders() - before
-    with serve(exported, None, TIMEOUTS):
+    with serve(exported, None, TIMEOUTS) as server:
         assert loaders() - before == {early}
         servers.start_early("")
         wait_until(lambda: len(loaders() - before) == 2, timeout_s=60.0)
+        os.kill(early, signal.SIGSEGV)
+        for _ in range(2):  # the first time it may get the request before it ends
+            with pytest.raises(ServerLost, match="the server ended with SIGSEGV"):
+                server.ask(features.SERVING_DEFAULT, {})
     servers.end_early()
     assert loaders() == before
 

@@ -53,5 +53,7 @@ def start(words: list[str], env: Mapping[str, str] | None = None) -> subprocess.
 
 
 def script(code: str, *args: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
-    kwargs = {"capture_output": True, "text": True, "timeout": 300, **kwargs}
+    # Where the tests' own output is not buffered, C's is: a user's is.
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    kwargs = {"capture_output": True, "text": True, "timeout": 300, "env": environment, **kwargs}
     return subprocess.run([sys.executable, "-c", textwrap.dedent(code), *args], **kwargs)

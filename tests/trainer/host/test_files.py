@@ -181,6 +181,11 @@ def test_text_that_is_no_utf8_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_where_nothing_can_be_made_the_reason_is_said() -> None:
+    with pytest.raises(OSError, match=r"Permission denied|Read-only file system"):
+        write_durably(Path("/sys/new"), "")
+
+
 def test_a_file_system_without_a_sync_of_directories_is_no_error() -> None:
     folder = Path("/proc/self")  # like a folder that VirtualBox shares
     descriptor = os.open(folder, os.O_RDONLY)

@@ -159,6 +159,20 @@ def test_a_task_whose_last_line_was_lost_has_completed_if_it_left_its_answer(
     assert outcome.cached == ()
 
 
+def test_a_task_that_left_its_answer_is_not_the_one_that_did_not_say_how_it_ended(
+    python, tmp_path: Path
+) -> None:
+    program = python(
+        """
+        say("ServingCheck", "started")
+        leave("ServingCheck", artifacts={"infra_blessing": {"blessed": 1, "checks": "[]"}})
+        sys.exit(1)
+        """
+    )
+    outcome, _ = run_in_containers(tmp_path / "root", program)
+    assert outcome.error == "kfp ended with exit code 1: "
+
+
 def test_a_task_whose_first_line_was_lost_is_known_as_well(python, tmp_path: Path) -> None:
     program = python(
         """
