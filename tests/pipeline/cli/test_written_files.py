@@ -90,9 +90,13 @@ def test_a_link_that_linux_does_not_follow_is_refused_before_the_work(
 def test_a_file_of_another_user_in_a_sticky_directory_is_refused_before_the_work() -> None:
     # Whoever may write to it may not replace it there.
     with tempfile.TemporaryDirectory() as folder:  # pytest's own are root's alone
-        Path(folder).chmod(0o1777)
         file = Path(folder, "report")
-        for owner, refused in ((1, True), (NOBODY, False)):
+        for mode, owner, refused in (
+            (0o1777, 1, True),
+            (0o1777, NOBODY, False),
+            (0o777, 1, False),
+        ):
+            Path(folder).chmod(mode)
             file.touch()
             file.chmod(0o666)
             os.chown(file, owner, -1)
