@@ -111,6 +111,7 @@ def test_one_that_is_killed_may_lack_memory(prepared, tmp_path, caplog):
 def test_one_that_ends_without_a_word_names_its_code_and_the_log(monkeypatch, tmp_path):
     (tmp_path / "tensorflow.py").write_text("import os; os._exit(7)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    start_early(0).process.wait()  # nobody reads the job
     with pytest.raises(TrainingFailed, match="ended with code 7: see the log; the same command"):
         train_alone(Job([], [], "", {"replicas": 0}))
 

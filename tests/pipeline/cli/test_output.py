@@ -2,6 +2,7 @@ import io
 import json
 import os
 import pty
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,6 +94,14 @@ def test_what_a_signal_interrupts_is_not_written_twice(monkeypatch: pytest.Monke
                 with pytest.raises(KeyboardInterrupt):
                     output.write([word], stream)
         assert read.read() == "one\ntwo\n"
+
+
+def test_a_line_does_not_wait_for_the_next_one(tmp_path: Path) -> None:
+    file = tmp_path / "out"
+    stream = output.text_stream(os.open(file, os.O_CREAT | os.O_WRONLY), like=None, closefd=True)
+    stream.write("one\n")
+    assert file.read_text() == "one\n"
+    stream.close()
 
 
 class TestWrite:
