@@ -161,13 +161,19 @@ def test_an_hour_that_does_not_exist_is_refused_by_the_api_and_ends_with_2(
 
 
 @pytest.fixture
-def foreign(state: State) -> api.V2beta1RecurringRun:
-    """A schedule "nightly" of another pipeline."""
+def foreign(state: State) -> list[api.V2beta1RecurringRun]:
+    """A schedule "nightly" of another pipeline, and one of a run that brings its own."""
+    state.pipelines.append(api.V2beta1Pipeline(pipeline_id="other", display_name="other"))
     other = api.V2beta1PipelineVersionReference(pipeline_id="other", pipeline_version_id="v")
-    made = api.V2beta1RecurringRun(
-        recurring_run_id="foreign", display_name="nightly", pipeline_version_reference=other
-    )
-    state.recurring_runs.append(made)
+    made = [
+        api.V2beta1RecurringRun(
+            recurring_run_id=f"foreign-{number}",
+            display_name="nightly",
+            pipeline_version_reference=reference,
+        )
+        for number, reference in enumerate((other, None))
+    ]
+    state.recurring_runs += made
     return made
 
 
@@ -178,7 +184,7 @@ def test_a_schedule_of_another_pipeline_with_that_name_stays(
     assert schedule("--name", "nightly")[1]["replaced"] == 1
     assert len(ask("schedules")[1]["schedules"]) == 1
     assert ask("unschedule", "nightly") == (0, {"removed": 1, "error": None})
-    assert state.recurring_runs == [foreign]
+    assert state.recurring_runs == foreign
 
 
 def test_before_the_first_upload_no_schedule_is_ours(ask, state: State, foreign) -> None:
@@ -186,7 +192,7 @@ def test_before_the_first_upload_no_schedule_is_ours(ask, state: State, foreign)
     code, fields = ask("unschedule", "nightly")
     assert code == 2
     assert fields["error"] == "there is no schedule 'nightly', expected one of: none"
-    assert state.recurring_runs == [foreign]
+    assert state.recurring_runs == foreign
 
 
 def test_the_new_schedule_is_there_before_the_old_one_goes(schedule, state: State) -> None:
@@ -225,6 +231,7 @@ def _run(state: str, *tasks: api.V2beta1PipelineTaskDetail) -> api.V2beta1Run:
 @pytest.mark.parametrize(
     ("run", "code", "refused"),
     [
+        (api.V2beta1Run(run_id="r1", display_name="a run", state="PENDING"), 0, False),
         (_run("RUNNING", _task("plan", "SUCCEEDED"), _task("trainer", "RUNNING")), 0, False),
         (_run("SUCCEEDED", _task("pusher", "SUCCEEDED")), 0, False),
         (_run("FAILED", _task("trainer", "FAILED", "failed: OSError: disk full")), 1, False),
