@@ -92,13 +92,18 @@ def status_of(path: str | os.PathLike[str]) -> os.stat_result | None:
 def let_read(path: Path) -> None:
     """Lets everybody who may read its directory read a new file or directory, whatever the umask.
 
-    Nobody else is let write to it.
+    It gets the group of its directory where others may not read that. Nobody else is let write.
     """
-    mode = stat.S_IMODE(path.stat().st_mode)
-    readers = path.parent.stat().st_mode & (0o055 if path.is_dir() else 0o044)
-    if readers & ~mode:
-        with contextlib.suppress(OSError):  # the disk has no permissions
-            path.chmod(mode | readers)
+    own, above = path.stat(), path.parent.stat()
+    mode = stat.S_IMODE(own.st_mode)
+    readers = above.st_mode & (0o055 if path.is_dir() else 0o044)
+    if own.st_gid != above.st_gid and readers & 0o044 == 0o040:
+        with contextlib.suppress(OSError):  # this user is not in that group
+            path.chmod(mode & 0o707)  # first, as the umask is for the user's own group
+            os.chown(path, -1, above.st_gid)
+            mode &= 0o707
+    with contextlib.suppress(OSError):  # the disk has no permissions
+        path.chmod(mode | readers)
 
 
 def make_directory(path: Path) -> None:

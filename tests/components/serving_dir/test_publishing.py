@@ -17,6 +17,7 @@ import pytest
 
 from components.serving_dir import (
     LOCK_NAME,
+    LOG_NAME,
     MANIFEST_NAME,
     ServingDirError,
     approve,
@@ -28,6 +29,8 @@ from components.serving_dir import (
     verify,
     versions,
 )
+from components.serving_dir.decisions import register
+from components.serving_dir.log import Decision
 from tests.components.serving_dir.samples import (
     NOON,
     SMALL_MODEL,
@@ -174,6 +177,27 @@ def test_whoever_may_read_the_serving_directory_may_read_what_is_released(
     modes = {one: stat.S_IMODE(one.stat().st_mode) for one in (path, *path.rglob("*"))}
     assert modes == {one: directory if one.is_dir() else file for one in modes}
     assert {MANIFEST_NAME, "model.sig", "MODEL_CARD.md"} <= {one.name for one in modes}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has groups to choose from for certain")
+@pytest.mark.parametrize("umask", [0o077, 0o002])
+def test_the_group_that_may_read_the_serving_directory_may_read_what_is_released(
+    umask: int, model: Path, serving: Path
+) -> None:
+    # Without `chmod g+s` all would be the group's of the user who released it.
+    serving.mkdir()
+    os.chown(serving, -1, 65534)
+    serving.chmod(0o750)
+    before = os.umask(umask)
+    try:
+        register(serving, Decision("test", "model", None, "policy"), run_id="run")
+        path = publish(model, serving, {"preset": "quick"}).path
+    finally:
+        os.umask(before)
+    for one in (path, *path.rglob("*"), serving / LOG_NAME):
+        status = one.stat()
+        theirs = status.st_mode >> 3 if status.st_gid == 65534 else status.st_mode
+        assert theirs & 0o7 == (0o5 if one.is_dir() else 0o4)  # to read, and not to write
 
 
 def test_a_held_model_too_may_be_read_by_whoever_may_read_the_directory(
