@@ -41,9 +41,9 @@ def doctor(given: Given, /, *, verbose: bool) -> Reply:
 
     Takes the options of `run`, and fails if they ask for something that is missing: a package,
     GPUs, a CUDA library, or what a run refuses before it prepares data, such as a server that does
-    not answer, a key or a directory to write in. Nothing is written. TensorFlow is imported only
-    where there is a GPU, to try a small convolution on each one, or with -v, which also shows its
-    log.
+    not answer, a key or a directory to write in. Nothing is written but the small object with which
+    a run, too, tries the store of --artifacts. TensorFlow is imported only where there is a GPU, to
+    try a small convolution on each one, or with -v, which also shows its log.
     """
     from pipeline.doctor.look import examine
 
