@@ -17,7 +17,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from components.evaluation.prediction_files import PredictionsFile, read_predict
 from components.example_gen.columns import FORMS, listed
 from components.example_gen.data_error import DataError
 from components.example_gen.encoded import SUFFIXES, stored_shape
+from components.example_gen.folder import files_below
 from components.gate.evidence import Tally
 from components.monitoring.summary import Key, Summary, counts_of, size_of, summarize
 from components.serving_check.classifier import (
@@ -163,26 +164,24 @@ def _from_folder(folder: Path, counts: _Counts) -> Served:
     _ = counts.classifier  # refused before files are read for it
     decode = _Decoder(counts.spec)
     suffixes = SUFFIXES if counts.spec.resize else _IMAGES
-    files = [one for one in files_below(folder) if one.suffix.lower() in suffixes]
+    files = [one for one in requests_below(folder) if one.suffix.lower() in suffixes]
     for at in range(0, len(files), _BATCH):
         counts.add([decode.file(file) for file in files[at : at + _BATCH]])
     return counts.served()
 
 
-def files_below(folder: Path) -> list[Path]:
+def requests_below(folder: Path) -> list[Path]:
     """Returns the files of a folder and those below it, sorted; raises DataError if one of these
     folders cannot be read, whose requests would not be compared.
     """
-
-    def refuse(error: OSError) -> NoReturn:
+    try:
+        found, _ = files_below([str(folder)])
+    except OSError as error:
         raise DataError(
             f"the folder {error.filename} of requests cannot be read: {error.strerror}; give this "
             "user permission there"
         ) from error
-
-    return sorted(
-        Path(at, name) for at, _, names in os.walk(folder, onerror=refuse) for name in names
-    )
+    return sorted(map(Path, found))
 
 
 def _from_log(file: Path, counts: _Counts) -> Served:

@@ -117,14 +117,14 @@ def _list_classes(
     counts = np.zeros(len(names), np.int64)
     ignored = 0
     for label, name in enumerate(names):
-        found, hidden = _files_below(folders.get(name, ()))
+        found, hidden = files_below(folders.get(name, ()))
         paths += sorted(path[start:] for path in found)
         counts[label] = len(found)
         ignored += hidden
     return paths, np.repeat(np.arange(len(names)), counts), ignored
 
 
-def _files_below(folders: Iterable[str]) -> tuple[list[str], int]:
+def files_below(folders: Iterable[str]) -> tuple[list[str], int]:
     """Returns the paths of all files, and the number of hidden entries; follows links.
 
     Each directory is read once, so a link to one above ends there.

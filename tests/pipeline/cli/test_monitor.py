@@ -19,7 +19,7 @@ from components.monitoring.summary import summarize
 from components.serving_check.classifier import Classifier
 from components.serving_dir import MANIFEST_NAME, publish
 from pipeline.cli.main import main
-from pipeline.served_requests import files_below
+from pipeline.served_requests import requests_below
 from tests.pipeline import saved_models
 from tests.trainer import samples
 from tests.trainer.host.test_paths import ordinary_user
@@ -404,14 +404,25 @@ def test_requests_in_a_folder_that_cannot_be_read_are_not_left_out() -> None:
             Path(folder, name).parent.mkdir(exist_ok=True)
             Path(folder, name).touch()
         Path(folder).chmod(0o755)
-        found = [str(one.relative_to(folder)) for one in files_below(Path(folder))]
+        found = [str(one.relative_to(folder)) for one in requests_below(Path(folder))]
         assert found == ["3.png", "a/1.PNG", "b/2.png"]
         Path(folder, "b").chmod(0)
         with (
             ordinary_user(),
             pytest.raises(DataError, match=r"/b of requests cannot be read: Perm"),
         ):
-            files_below(Path(folder))
+            requests_below(Path(folder))
+
+
+def test_requests_behind_a_link_to_a_folder_are_compared_too(tmp_path: Path) -> None:
+    # As in a data set, `folder:DIR`. What a system leaves beside files is no request.
+    for name in ("day/1.png", "requests/2.png", "requests/._2.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    requests = tmp_path / "requests"
+    (requests / "today").symlink_to(tmp_path / "day")
+    (requests / "above").symlink_to(tmp_path / "requests")
+    assert requests_below(requests) == [requests / "2.png", requests / "today" / "1.png"]
 
 
 def test_a_version_without_a_summary_is_one_line(
