@@ -1,6 +1,7 @@
 """The sample of predictions, alone and as TFX's Evaluator makes it for a small exported model."""
 
 import hashlib
+import json
 from typing import Any
 
 import numpy as np
@@ -53,10 +54,14 @@ def _sample(workers: list[list[dict[str, Any]]]) -> bytes:
     return {key.name: value for key, value in output.items()}[SAMPLE]
 
 
-def test_the_sample_does_not_depend_on_order_or_workers(monkeypatch):
+def test_the_sample_holds_the_smallest_digests_in_whatever_order_workers_see_them(monkeypatch):
     monkeypatch.setattr(gate_metrics, "SIZE", 8)
     rng = np.random.default_rng(0)
-    alone = _sample([EXAMPLES])
+    digests = [hashlib.sha256(bytes([row])).hexdigest() for row in range(64)]
+    rows = sorted(range(64), key=digests.__getitem__)
+    last = [*rows[:7], *rows[:6:-1]]  # the largest of the eight comes last
+    alone = _sample([[*(EXAMPLES[row] for row in last), *EXAMPLES[64:]]])
+    assert list(json.loads(alone)) == sorted(digests)[:8]
     for workers in (2, 3, 7):
         order = rng.permutation(len(EXAMPLES))
         parts = np.array_split(order, workers)
