@@ -107,11 +107,20 @@ def test_what_a_configuration_file_asks_for_counts_too(tmp_path: Path, capfd: Ca
     assert "serving.model_server is" in capfd.readouterr().err
 
 
-def test_a_configuration_that_is_wrong_is_refused(capfd: Captured) -> None:
-    assert main(["doctor", "--set", "replicas=-1"]) == 2
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--set", "replicas=-1"], "replicas is '-1', expected"),
+        (["--dataset", "MNIST!"], "dataset is 'MNIST!', expected"),  # no other check reads it
+    ],
+)
+def test_a_configuration_that_is_wrong_is_refused(
+    words: list[str], line: str, capfd: Captured
+) -> None:
+    assert main(["doctor", *words]) == 2
     shown = capfd.readouterr()
     assert shown.out == ""
-    assert shown.err.startswith("tfx-mnist: replicas is '-1', expected")
+    assert shown.err.startswith(f"tfx-mnist: {line}")
 
 
 def test_only_verbose_shows_the_log_of_tensorflow(server: str) -> None:
