@@ -70,7 +70,10 @@ def verify(directory: Path, version: int | None, trust: Trust | None) -> Reply:
         present = serving_dir.versions(directory, check_files=True, trust=trust)
     else:
         found = serving_dir.find(directory, version)
-        present = [dataclasses.replace(found, problems=serving_dir.verify(found, trust))]
+        problems = serving_dir.verify(found, trust)
+        if problems:
+            serving_dir.find(directory, version)  # as `prune` may have removed it meanwhile
+        present = [dataclasses.replace(found, problems=problems)]
     checked = [_integrity(version) for version in present]
     lines = [f"serving directory: {directory}"] + ["no version yet"] * (not present)
     for one in present:

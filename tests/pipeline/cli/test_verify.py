@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from components import serving_dir
+from components.serving_dir import verify
+from components.serving_dir.version import Trust
 from pipeline.cli.main import main
 from tests.components.serving_dir.samples import damage, write_model
 
@@ -73,6 +75,21 @@ def test_of_other_versions_than_the_one_that_is_named_no_model_is_read(
     assert _bytes_read() - before < 10 << 20
     assert main(["verify", "4", "--serving-dir", str(serving)]) == 0
     assert capfd.readouterr().out.splitlines()[1::2] == ["version 1: valid", "version 4: valid"]
+
+
+def test_one_that_is_pruned_while_it_is_read_is_gone_and_not_damaged(
+    serving: Path, monkeypatch: pytest.MonkeyPatch, capfd: Captured
+) -> None:
+    def late(version: serving_dir.Version, trust: Trust | None) -> tuple[str, ...]:
+        serving_dir.prune(serving, 1)
+        return verify(version, trust)
+
+    monkeypatch.setattr(serving_dir, "verify", late)
+    assert main(["verify", "1", "--serving-dir", str(serving)]) == 1
+    assert capfd.readouterr() == (
+        "",
+        f"tfx-mnist: there is no version 1 in {serving}: known are 2, 3\n",
+    )
 
 
 def _bytes_read() -> int:
