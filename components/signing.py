@@ -20,6 +20,7 @@ import base64
 import hashlib
 import json
 import os
+import shlex
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -136,7 +137,7 @@ def exposure(signing_key: str) -> str:
         return ""
     return (
         f"the key {signing_key} has the mode {mode:04o}, with which every user of this machine may "
-        f"sign releases: chmod 600 {signing_key}"
+        f"sign releases: chmod 600 {shlex.quote(signing_key)}"
     )
 
 

@@ -282,14 +282,15 @@ def test_a_run_refuses_keys_that_it_cannot_use(keys: tuple[str, str]) -> None:
 def test_a_key_that_every_user_may_read_is_said(
     words: list[str], serving: Path, root: Path, keys: tuple[str, str], capfd: Captured
 ) -> None:
-    words = [*words, "--signing-key", keys[0], "--serving-dir", str(serving)]
+    key = Path(keys[0]).rename(Path(keys[0]).with_name("my key.pem"))
+    words = [*words, "--signing-key", str(key), "--serving-dir", str(serving)]
     words += ["--pipeline-root", str(root)]
     for mode, said in ((0o640, ""), (0o644, "0644"), (0o606, "0606")):
-        Path(keys[0]).chmod(mode)
+        key.chmod(mode)
         main(words, run=runner(RELEASED))
         line = (
-            f"tfx-mnist: the key {keys[0]} has the mode {said}, with which every user of this "
-            f"machine may sign releases: chmod 600 {keys[0]}\n"
+            f"tfx-mnist: the key {key} has the mode {said}, with which every user of this "
+            f"machine may sign releases: chmod 600 '{key}'\n"
         )
         shown = capfd.readouterr().err
         assert line in shown if said else "has the mode" not in shown
