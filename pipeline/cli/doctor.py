@@ -50,7 +50,9 @@ def doctor(given: Given, /, *, verbose: bool) -> Reply:
     config = given.configuration()
     parse_dataset(config.dataset)
     machine = examine(config, verbose=verbose)
-    lacking = missing(config, machine) or _refused(config)
+    lacking = missing(config, machine)
+    if machine.packages["apache-beam"]:
+        lacking += _refused(config)
     used = {
         "training": devices(config, machine),
         "serving_check": machine.model_server or LOADER,

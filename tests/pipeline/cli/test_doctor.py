@@ -54,11 +54,16 @@ def test_json_has_the_documented_keys(server: str, capfd: Captured) -> None:
 
 
 @pytest.mark.usefixtures("gpus_not_hidden")
-def test_replicas_without_as_many_gpus_are_missing(server: str, capfd: Captured) -> None:
-    assert main(["doctor", "--set", "replicas=1000", "--json"]) == 1
+def test_gpus_that_are_missing_and_what_a_run_refuses_are_named_together(
+    server: str, capfd: Captured
+) -> None:
+    given = ["--set", "replicas=1000", "--pipeline-root", "/dev/null", "--json"]
+    assert main(["doctor", *given]) == 1
     shown = capfd.readouterr()
     fields = json.loads(shown.out)
-    assert fields["missing"][-1].startswith("replicas is 1000, ")
+    *_, replicas, root = fields["missing"]
+    assert replicas.startswith("replicas is 1000, ")
+    assert root.startswith("pipeline_root needs the directory '/dev/null', ")
     assert fields["error"] == "; ".join(fields["missing"])
     assert shown.err.splitlines() == [f"tfx-mnist: {line}" for line in fields["missing"]]
 
