@@ -18,7 +18,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, content: bytes = b"", **headers: str) -> None:
         self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+        for name, value in {"Content-Length": str(len(content)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)

@@ -10,10 +10,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import tensorflow_datasets as tfds
+from requests.adapters import HTTPAdapter
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 from tensorflow_datasets.core.download.util import DownloadError
 
@@ -22,6 +24,7 @@ from components.example_gen.sources import SAMPLE
 from trainer.host.text import first_line, quoted
 
 _PROBE_TIMEOUT_S = 10.0
+_ANSWER_S = 60.0  # the longest wait for a server, or for more of its answer
 _KEPT_ERROR_CHARACTERS = 400  # tfds puts the set and its directory before the cause
 _PREFIX = ".tfx-mnist-downloading-"
 
@@ -46,7 +49,7 @@ def prepare(builder: tfds.core.DatasetBuilder, dataset: str) -> Iterator[None]:
         )
         _log.info("Downloading %s to %s", dataset, home)
         try:
-            with _quiet_tfds():
+            with _quiet_tfds(), _limited_waits():
                 builder.download_and_prepare(download_dir=folder, download_config=config)
         except Exception as error:
             # Of two processes that prepare a set at once, one cannot rename: the other's is whole.
@@ -83,13 +86,14 @@ def _require_network(builder: tfds.core.DatasetBuilder, dataset: str) -> None:
     try:
         requests.head(urls[0], timeout=_PROBE_TIMEOUT_S, allow_redirects=False)
     except requests.exceptions.RequestException as error:
-        raise _out_of_reach(dataset, f"{urlsplit(urls[0]).hostname} does not answer") from error
+        host = urlsplit(urls[0]).hostname
+        raise _out_of_reach(dataset, f"{host} does not answer ({_first_line(error)})") from error
 
 
 def _out_of_reach(dataset: str, why: str) -> DataError:
     return DataError(
-        f"dataset {quoted(dataset)} is not prepared yet and there is no network to download it: "
-        f"{why}; use --dataset {SAMPLE}, which needs no network, or --dataset idx:DIR with the "
+        f"dataset {quoted(dataset)} is not prepared yet and cannot be downloaded: {why}; see to "
+        f"the network, use --dataset {SAMPLE}, which needs none, or --dataset idx:DIR with the "
         "set's IDX files"
     )
 
@@ -120,6 +124,21 @@ def _quiet_tfds() -> Iterator[None]:
     tfds.disable_progress_bar()
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         yield
+
+
+@contextlib.contextmanager
+def _limited_waits() -> Iterator[None]:
+    """Limits the waits of requests that have no limit, such as those of tensorflow-datasets."""
+    send = HTTPAdapter.send
+
+    def limited(self: HTTPAdapter, *args: Any, **given: Any) -> requests.Response:
+        return send(self, *args, **{**given, "timeout": given.get("timeout") or _ANSWER_S})
+
+    HTTPAdapter.send = limited  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        HTTPAdapter.send = send  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ import tensorflow_datasets as tfds
 import tiny_sets
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
+from components.example_gen import downloads
 from components.example_gen.data_config import DataConfig
 from components.example_gen.data_error import DataError
 from components.example_gen.encoded import PNG_SIGNATURE
@@ -65,7 +67,7 @@ class TestWithoutNetwork:
 
     def test_a_set_to_download_is_refused_with_the_ways_out(self, tmp_path: Path) -> None:
         message = refusal("mnist", tmp_path)
-        assert "'mnist' is not prepared yet and there is no network to download it" in message
+        assert "'mnist' is not prepared yet and cannot be downloaded: storage.goog" in message
         assert "use --dataset mnist_sample" in message
         assert "or --dataset idx:DIR" in message
 
@@ -312,12 +314,18 @@ class _Handler(http_servers.Handler):
         self._answer(b"some bytes")
 
     def _answer(self, body: bytes) -> None:
-        self.answer(404 if "missing" in self.path else 200, body)
+        if "stalled" in self.path and body:
+            self.answer(200, body[:4], **{"Content-Length": "10"})
+            self.rfile.read(1)  # until the client gives up
+        else:
+            self.answer(404 if "missing" in self.path else 200, body)
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a real server that answers with ten bytes, or 404 for a missing file."""
+    """The address of a real server that answers with ten bytes, of a stalled file with four and no
+    end, or 404 for a missing file.
+    """
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with http_servers.serving(_Handler) as url:
@@ -354,6 +362,23 @@ def test_a_download_that_fails_is_refused_with_the_ways_out(
     message = refusal("tiny_remote", tmp_path)
     assert "the download failed (" in message
     assert "use --dataset mnist_sample" in message
+
+
+def test_a_download_that_stalls_is_refused(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "_ANSWER_S", 0.2)
+    offer(monkeypatch, f"{server}/stalled", "0" * 64)
+    message = refusal("tiny_remote", tmp_path)
+    assert "cannot be downloaded: the download failed (" in message
+    assert "Read timed out" in message
+
+
+def test_why_a_server_does_not_answer_is_said(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, f"{server.replace('http:', 'https:')}/file", "0" * 64)
+    assert re.search(r"localhost does not answer \(.*SSL", refusal("tiny_remote", tmp_path))
 
 
 def rows_of(image_set: ImageSet) -> list[SourceRows]:
