@@ -11,6 +11,7 @@ Synopsis::
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import warnings
@@ -87,7 +88,7 @@ def _unreachable(host: str, reason: object) -> str:
     text = re.sub(r"^(<.*>|\w+\(.*?\)): ", "", " ".join(str(reason).split()))
     return (
         f"{host} does not answer ({text}), expected the API of Kubeflow Pipelines: is the "
-        "port-forward there?"
+        "port-forward there, and with https: does --ca-cert name its authority?"
     )
 
 
@@ -131,10 +132,24 @@ class PipelineClient(kfp_client.Client):
                 ssl_ca_cert=ca_cert and str(ca_cert),
             )
         rest = self._run_api.api_client.rest_client  # that of all APIs
-        ask = rest.request
-        rest.request = lambda *args, **given: ask(*args, **{**given, "_request_timeout": ANSWER_S})
+        rest.request = functools.partial(self._ask, rest.request)
         if namespace:  # otherwise kfp's client has asked
             self.get_kfp_healthz()
+
+    def _ask(self, request: Callable[..., Any], *args: Any, **given: Any) -> Any:
+        answer = request(*args, **{**given, "_request_timeout": ANSWER_S})
+        # kfp makes an answer without any field of what is no JSON, as of a page to log in.
+        with contextlib.suppress(ValueError):
+            if isinstance(json.loads(answer.data), dict):
+                return answer
+        raise self._another_program()
+
+    def _another_program(self) -> ClientError:
+        return ClientError(
+            f"{self._run_api.api_client.configuration.host} answers as another program, expected "
+            "the API of Kubeflow Pipelines: give another --host, or a --token-file where one has "
+            "to log in"
+        )
 
     def _load_config(self, *args: Any, **kwargs: Any) -> kfp_server_api.Configuration:
         config = super()._load_config(*args, **kwargs)
@@ -149,11 +164,7 @@ class PipelineClient(kfp_client.Client):
         ask = getattr(api, "healthz_service_get_healthz", None) or api.get_healthz
         answer = ask(_request_timeout=ANSWER_S)
         if getattr(answer, "multi_user", None) is None:  # the API always says it
-            raise ClientError(
-                f"{api.api_client.configuration.host} answers as another program, expected the API "
-                "of Kubeflow Pipelines: give another --host, or a --token-file where one has to "
-                "log in"
-            )
+            raise self._another_program()
         return answer
 
     def _load_context_setting_or_default(self) -> None:

@@ -387,7 +387,8 @@ def test_an_api_that_is_not_there_ends_with_1_at_once(capfd: Captured) -> None:
         "tfx-mnist: http://localhost:1 does not answer (Failed to establish"
     )
     assert shown.err.endswith(
-        "expected the API of Kubeflow Pipelines: is the port-forward there?\n"
+        "expected the API of Kubeflow Pipelines: is the port-forward there, and with https: does "
+        "--ca-cert name its authority?\n"
     )
 
 
@@ -409,6 +410,27 @@ def test_what_answers_as_another_program_ends_with_1(
         f"tfx-mnist: {host} answers as another program, expected the API of Kubeflow Pipelines: "
         "give another --host, or a --token-file where one has to log in\n",
     )
+
+
+@pytest.mark.parametrize("content", [b"<html>log in</html>", b"null"])
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/pipelines", ["schedules"]),
+        ("/recurringruns", ["unschedule", "tfx-mnist"]),
+        ("/runs", ["submit"]),
+        ("/runs/r1", ["status", "r1"]),
+    ],
+)
+def test_what_answers_as_another_program_later_ends_with_1(
+    submit, ask, state: State, pipeline: Path, path: str, words: list[str], content: bytes
+) -> None:
+    submit()
+    state.instead[path] = content
+    words = [*words, "--pipeline", str(pipeline)] if words == ["submit"] else words
+    code, fields = ask(*words)
+    assert code == 1
+    assert "answers as another program, expected the API of Kubeflow Pipelines" in fields["error"]
 
 
 @pytest.mark.parametrize("namespace", [(), ("--namespace", "team")])

@@ -64,6 +64,7 @@ class State:
     requests: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     authorization: set[str | None] = dataclasses.field(default_factory=set)
     token: str = ""
+    instead: dict[str, bytes] = dataclasses.field(default_factory=dict)  # of answers, by path
     page_size: int = 100
     ids: Iterator[int] = dataclasses.field(default_factory=lambda: itertools.count(1))
 
@@ -81,6 +82,8 @@ class _Handler(http_servers.Handler):
         path = url.path.removeprefix(PREFIX)
         self.state.requests.append((self.command, path))
         self.state.authorization.add(self.headers.get("authorization"))
+        if path in self.state.instead:
+            return self.answer(200, self.state.instead[path])
         try:
             if self.state.token and self.headers.get("authorization") != self.state.token:
                 return self._answer(401, {"code": 16, "message": "Request not authenticated"})
