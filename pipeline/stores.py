@@ -129,5 +129,5 @@ def _explained(what: str, uri: str) -> Iterator[None]:
         raise StoreError(
             f"cannot {what} {uri}: {one_line(error)}; expected a bucket that exists and in which "
             f"this user may list, read and write; see to its name, the credentials and, for S3, "
-            f"{_ENDPOINTS[1]}, or choose another --artifacts"
+            f"{_ENDPOINTS[1]} and SSL_CERT_FILE, or choose another --artifacts"
         ) from error

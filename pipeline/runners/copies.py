@@ -86,19 +86,19 @@ class _OnCopies:
     def run_executor(self, execution_info: Any) -> Any:
         for artifact in itertools.chain(*execution_info.input_dict.values()):
             artifact.uri = str(self._copies.local(artifact.uri))
-        for artifact in itertools.chain(*execution_info.output_dict.values()):
+        outputs = list(itertools.chain(*execution_info.output_dict.values()))
+        for artifact in outputs:
             # With a new metadata.sqlite TFX gives old paths again, and leaves what is there.
             shutil.rmtree(artifact.uri)
             Path(artifact.uri).mkdir()
         done = self._operator.run_executor(execution_info)
-        for key, artifacts in execution_info.output_dict.items():
-            # What an executor did not change, TFX publishes as it made it.
-            changed = done.output_artifacts[key].artifacts if key in done.output_artifacts else None
-            for written in [one.mlmd_artifact for one in artifacts] if changed is None else changed:
-                written.uri = self._copies.keep(written.uri)
-            if changed is not None:  # TFX compares them
-                for artifact in artifacts:
-                    artifact.uri = self._copies.uri(artifact.uri)
+        changed = {key: each.artifacts for key, each in done.output_artifacts.items()}
+        # What an executor did not change, TFX publishes as it made it.
+        for artifact in itertools.chain(*{**execution_info.output_dict, **changed}.values()):
+            self._copies.keep(artifact.uri)
+        # Only now, since TFX removes the outputs where an upload fails. It compares both lists.
+        for artifact in itertools.chain(outputs, *changed.values()):
+            artifact.uri = self._copies.uri(artifact.uri)
         return done
 
 

@@ -63,7 +63,8 @@ def refusal(uri: str) -> str:
     assert line.startswith(f"cannot use {uri}: ")
     assert line.endswith(
         "; expected a bucket that exists and in which this user may list, read and write; see to "
-        "its name, the credentials and, for S3, AWS_ENDPOINT_URL, or choose another --artifacts"
+        "its name, the credentials and, for S3, AWS_ENDPOINT_URL and SSL_CERT_FILE, or choose "
+        "another --artifacts"
     )
     return line
 
