@@ -15,12 +15,16 @@ import functools
 import os
 import re
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from trainer.host.text import one_line, quoted
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 SCHEMES = ("s3", "gs")
 # Arrow, TFX and Beam would take other characters for a query, an escape or a pattern.
@@ -31,11 +35,24 @@ _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _PROBE = ".tfx-mnist"
 _CONNECT_S = 10.0
 _ANSWER_S = 60.0
-_PROBE_S = 5.0  # for which Google is asked again before a run: it may be credentials that lack
+# How long Google is asked again, and how often S3: in a run over about half a minute. Before a run
+# it may be credentials that lack, or a wrong name.
+_AGAIN_S, _ATTEMPTS = 60.0, 8
+_PROBE_S, _PROBE_ATTEMPTS = 5.0, 3
 
 
 class StoreError(Exception):
     """The store cannot be used; the message is one line for the user."""
+
+
+def _interruptible(function: Callable[P, T]) -> Callable[P, T]:
+    """Lets the exception of a signal come at once, and not when a call into Arrow has returned."""
+
+    @functools.wraps(function)
+    def waits(*args: P.args, **given: P.kwargs) -> T:
+        return ThreadPoolExecutor(1).submit(function, *args, **given).result()
+
+    return waits
 
 
 def is_uri(text: str) -> bool:
@@ -52,6 +69,7 @@ def require_form(uri: str) -> None:
         )
 
 
+@_interruptible
 def require_usable(uri: str) -> None:
     """Writes a small object into a directory of the store, reads it and lists; it stays there.
 
@@ -59,7 +77,7 @@ def require_usable(uri: str) -> None:
     """
     probe, content = f"{uri.rstrip('/')}/{_PROBE}", b"artifacts of tfx-mnist\n"
     with _explained("use", uri):
-        store, path = _opened(probe, retry_s=_PROBE_S)
+        store, path = _opened(probe, is_probe=True)
         with store.open_output_stream(path) as writer:
             writer.write(content)
         with store.open_input_stream(path) as reader:
@@ -69,6 +87,7 @@ def require_usable(uri: str) -> None:
             raise OSError(f"{probe} holds {found[:80]!r} and not what was written")
 
 
+@_interruptible
 def upload(directory: Path, uri: str) -> None:
     """Copies a directory to where nothing is; raises StoreError."""
     with _explained("write", uri):
@@ -79,6 +98,7 @@ def upload(directory: Path, uri: str) -> None:
         fs.copy_files(str(directory), target, fs.LocalFileSystem(), store)
 
 
+@_interruptible
 def download(uri: str, directory: Path) -> None:
     """Copies a directory of the store to where nothing is; raises StoreError."""
     with _explained("read", uri):
@@ -89,6 +109,7 @@ def download(uri: str, directory: Path) -> None:
         fs.copy_files(source, str(directory), store, fs.LocalFileSystem())
 
 
+@_interruptible
 def exists(uri: str) -> bool:
     """Tells whether the store has such an object or directory; raises StoreError."""
     with _explained("read", uri):
@@ -98,23 +119,29 @@ def exists(uri: str) -> bool:
         return bool(store.get_file_info(path).type != fs.FileType.NotFound)
 
 
-def _opened(uri: str, *, retry_s: float = _ANSWER_S) -> tuple[Any, str]:
+def _opened(uri: str, *, is_probe: bool = False) -> tuple[Any, str]:
     """Returns Arrow's file system, and the path in it."""
     scheme, _, path = uri.partition("://")
     endpoint = next(filter(None, map(os.environ.get, _ENDPOINTS)), "")
-    return _file_system(scheme, path.partition("/")[0], endpoint, retry_s), path.rstrip("/")
+    return _file_system(scheme, path.partition("/")[0], endpoint, is_probe), path.rstrip("/")
 
 
 @functools.lru_cache
-def _file_system(scheme: str, bucket: str, endpoint: str, retry_s: float) -> Any:
+def _file_system(scheme: str, bucket: str, endpoint: str, is_probe: bool) -> Any:
     # An Arrow that was built without one of them raises ImportError, which says so.
     if scheme == "gs":
         from pyarrow.fs import GcsFileSystem
 
-        return GcsFileSystem(retry_time_limit=timedelta(seconds=retry_s))
-    from pyarrow.fs import S3FileSystem, resolve_s3_region
+        limit = timedelta(seconds=_PROBE_S if is_probe else _AGAIN_S)
+        return GcsFileSystem(retry_time_limit=limit)
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem, resolve_s3_region
 
-    limits = {"connect_timeout": _CONNECT_S, "request_timeout": _ANSWER_S}
+    attempts = _PROBE_ATTEMPTS if is_probe else _ATTEMPTS
+    limits = {
+        "connect_timeout": _CONNECT_S,
+        "request_timeout": _ANSWER_S,
+        "retry_strategy": AwsStandardS3RetryStrategy(max_attempts=attempts),
+    }
     if not endpoint:
         return S3FileSystem(region=resolve_s3_region(bucket), **limits)
     address = urllib.parse.urlsplit(endpoint)

@@ -1,3 +1,5 @@
+import signal
+import socket
 import time
 from pathlib import Path
 
@@ -5,6 +7,7 @@ import pytest
 
 from components.serving_dir.model_files import scan
 from pipeline import stores
+from tests import http_servers
 from tests.loopback import free_ports
 from tests.refusals import refusal_of
 from tests.s3 import BUCKET, s3_server
@@ -79,6 +82,34 @@ def test_a_server_that_is_gone_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     (port,) = free_ports(1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     assert "connect" in refusal(URI).lower()
+
+
+@pytest.mark.usefixtures("s3")
+def test_in_a_run_a_store_that_is_out_of_order_for_seconds_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = [503, 503, 503, 200]
+
+    class Starting(http_servers.Handler):
+        def do_HEAD(self) -> None:
+            self.answer(answers.pop(0))
+
+    with http_servers.serving(Starting) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        assert stores.exists(URI)
+    assert answers == []
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_signal_is_obeyed_while_the_store_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "_ATTEMPTS", 1)
+    former = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        with pytest.raises(KeyboardInterrupt):
+            stores.exists(URI)
+    signal.signal(signal.SIGALRM, former)
 
 
 def test_google_is_asked_for_short_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
