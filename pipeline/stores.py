@@ -21,7 +21,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from trainer.host.text import one_line, quoted
+from trainer.host.text import first_line, quoted
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -154,7 +154,7 @@ def _explained(what: str, uri: str) -> Iterator[None]:
         yield
     except Exception as error:  # Arrow raises OSError, ValueError and errors of its own
         raise StoreError(
-            f"cannot {what} {uri}: {one_line(error)}; expected a bucket that exists and in which "
+            f"cannot {what} {uri}: {first_line(error)}; expected a bucket that exists and in which "
             f"this user may list, read and write; see to its name, the credentials and, for S3, "
             f"{_ENDPOINTS[1]} and SSL_CERT_FILE, or choose another --artifacts"
         ) from error

@@ -119,6 +119,11 @@ def test_google_is_asked_for_short_before_the_run(monkeypatch: pytest.MonkeyPatc
     assert time.monotonic() - begin < stores._ANSWER_S / 2
 
 
+def test_why_there_is_no_token_for_google_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/none.json")
+    assert "Cannot open credentials file /none.json" in refusal("gs://another-bucket/a")
+
+
 def test_a_server_that_knows_no_such_user_is_refused() -> None:
     with s3_server(allows=()):
         assert "ACCESS" in refusal(URI)
