@@ -6,6 +6,7 @@ CHAT_WEBHOOK holds the address of the webhook, which is a secret: keep it out of
 """
 
 import html
+import http.client
 import json
 import os
 import sys
@@ -31,11 +32,15 @@ def main() -> None:
     # Names and reasons are others': unescaped, <!channel> would call everybody, and <...|...> link.
     text = html.escape(f"[{event}] {message(event, told)}", quote=False)
     body = json.dumps({"text": text}).encode()
-    request = urllib.request.Request(
-        os.environ["CHAT_WEBHOOK"], body, {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        print(f"the chat answered {answer.status}")
+    address, kind = os.environ["CHAT_WEBHOOK"], {"Content-Type": "application/json"}
+    try:
+        request = urllib.request.Request(address, body, kind)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            print(f"the chat answered {answer.status}")
+    except OSError as error:
+        sys.exit(f"the chat does not take it: {error}")
+    except (ValueError, http.client.InvalidURL):  # whose texts are the address
+        sys.exit("CHAT_WEBHOOK is not the address of a webhook, expected https://HOST/PATH")
 
 
 if __name__ == "__main__":

@@ -23,18 +23,30 @@ FILE = "application/octet-stream"
 MODEL = "application/vnd.tensorflow.saved-model"
 TITLE = "org.opencontainers.image.title"  # the path of a file, as oras reads it
 
+ELSEWHERE = (302, 303, 307, 308)  # of a registry that keeps its blobs in S3, for one that it has
+
 GIVEN = os.environ.get("OCI_AUTHORIZATION", "")
 SENT = {"Authorization": GIVEN} if GIVEN else {}
 
 
-def call(method: str, url: str, body: bytes | None = None, kind: str = FILE, *, fine: int = 200):
-    """Returns the answer, also one of the status `fine`; ends with what the server refuses."""
+class Stays(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect, which would take the authorization to another server."""
+
+    def redirect_request(self, *args):
+        return None
+
+
+OPENER = urllib.request.build_opener(Stays)
+
+
+def call(method: str, url: str, body: bytes | None = None, kind: str = FILE, *, fine=()):
+    """Returns the answer, also one of a status in `fine`; ends with what the server refuses."""
     headers = {"Content-Type": kind, **SENT}
     request = urllib.request.Request(url, body, headers, method=method)
     try:
-        return urllib.request.urlopen(request, timeout=60)
+        return OPENER.open(request, timeout=60)
     except urllib.error.HTTPError as error:
-        if error.code == fine:
+        if error.code in fine:
             return error
         told = " ".join(error.read().decode(errors="replace").split())
         sys.exit(f"{method} {url} answered {error.code}: {told[:1000] or error.reason}")
@@ -44,7 +56,7 @@ def call(method: str, url: str, body: bytes | None = None, kind: str = FILE, *, 
 
 def log_in(root: str, name: str) -> None:
     """Gets a token for a repository, if the registry wants one, as the registry of Docker does."""
-    wanted = call("GET", root, fine=401).headers["WWW-Authenticate"] or ""
+    wanted = call("GET", root, fine=(401,)).headers["WWW-Authenticate"] or ""
     about = dict(re.findall(r'(\w+)="([^"]*)"', wanted))
     if not wanted.lower().startswith("bearer ") or GIVEN.lower().startswith("bearer "):
         return
@@ -56,7 +68,7 @@ def log_in(root: str, name: str) -> None:
 def push_blob(api: str, content: bytes, kind: str, **about) -> dict:
     """Uploads a blob that is not there yet, and returns its descriptor."""
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    if call("HEAD", f"{api}/blobs/{digest}", fine=404).status == 404:
+    if call("HEAD", f"{api}/blobs/{digest}", fine=(404, *ELSEWHERE)).status == 404:
         start = f"{api}/blobs/uploads/"
         place = urllib.parse.urljoin(start, call("POST", start, b"").headers["Location"])
         call("PUT", f"{place}{'&' if '?' in place else '?'}digest={digest}", content)

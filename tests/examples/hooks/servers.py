@@ -62,12 +62,17 @@ def mlflow(models: dict[str, dict], *, authorization: str | None = None) -> type
 
 
 def registry(
-    blobs: dict[str, bytes], tags: dict[str, dict], *, password: str | None = None
+    blobs: dict[str, bytes],
+    tags: dict[str, dict],
+    *,
+    password: str | None = None,
+    elsewhere: str = "",
 ) -> type[Handler]:
     """The OCI Distribution Specification 1.1, section "Push", for a repository "models/mnist".
 
     With a password only who has a token may push, as at Docker's own registry; it is the server of
-    tokens too, and gives one to whoever sends the password.
+    tokens too, and gives one to whoever sends the password. Who asks for a blob that it has is sent
+    to the address `elsewhere`, if there is one.
     """
     uploads: set[str] = set()
 
@@ -96,8 +101,11 @@ def registry(
 
         def do_HEAD(self) -> None:
             digest = self.path.removeprefix(f"{self.prefix}blobs/")
-            if not self.refuses():
-                self.answer(200 if digest in blobs else 404)
+            if self.refuses():
+                return None
+            if digest in blobs and elsewhere:
+                return self.answer(307, Location=elsewhere)
+            return self.answer(200 if digest in blobs else 404)
 
         def do_POST(self) -> None:
             if self.refuses():

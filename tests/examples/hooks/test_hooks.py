@@ -76,7 +76,17 @@ class TestChat:
         with serving(chat([], status=503)) as address:
             monkeypatch.setenv("CHAT_WEBHOOK", address)
             told = run("chat.py", "released", result(RELEASED))
-        assert "failed with exit status 1: urllib.error.HTTPError: HTTP Error 503" in told.complaint
+        assert told.output == "the chat does not take it: HTTP Error 503: Service Unavailable"
+        assert told.output in told.complaint
+
+    @pytest.mark.parametrize("address", ["chat.example/secret", "http://localhost/secret no"])
+    def test_what_is_no_address_is_said_and_kept_secret(
+        self, address: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CHAT_WEBHOOK", address)
+        told = run("chat.py", "released", result(RELEASED))
+        assert "exit status 1: CHAT_WEBHOOK is not the address of a webhook, exp" in told.complaint
+        assert "secret" not in told.output
 
 
 @pytest.mark.parametrize("script", ["mlflow_registry.py", "oci_push.py"])
@@ -179,6 +189,16 @@ class TestOci:
         }
         assert pulled == files
         assert len(blobs) == 3  # the empty configuration, and two contents
+
+    def test_a_registry_that_keeps_its_blobs_elsewhere_is_not_followed_there(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "saved_model.pb").write_bytes(b"graph")
+        with serving(registry({}, {}, elsewhere=UNREACHABLE)) as address:
+            monkeypatch.setenv("OCI_REPOSITORY", f"{address}/models/mnist")
+            for _ in range(2):
+                told = run("oci_push.py", "released", result(RELEASED, path=str(tmp_path)))
+        assert told == ("", f"pushed 1 files as {address}/models/mnist:2")
 
     def push(self, folder: Path, monkeypatch: pytest.MonkeyPatch, repository: str) -> Told:
         (folder / "saved_model.pb").write_bytes(b"graph")
