@@ -37,7 +37,7 @@ from trainer.host.termination import arrived
 from trainer.host.text import quoted, unknown
 
 _PROCESSES = "multi_processing"  # a value of --direct_running_mode
-_ANSWER_S = 10.0  # a job service accepts a connection at once
+_ANSWER_S = 10.0  # a job service answers at once
 _NOTICE_S = 0.1  # how often requests to a lost worker are looked for
 _WORKER = "pipeline.beam_worker"
 _LOCAL = frozenset({"FnApiRunner", "DirectRunner"})  # values of --runner
@@ -117,10 +117,13 @@ def service_problem(given: tuple[str, ...]) -> str:
             "as in --beam-arg --job_endpoint=localhost:8099"
         )
     try:
-        socket.create_connection((host, int(port)), _ANSWER_S).close()
-    except OSError as error:
+        socket.create_connection((host, int(port)), _ANSWER_S).close()  # its error says why
+        with grpc.insecure_channel(endpoint) as channel:
+            grpc.channel_ready_future(channel).result(_ANSWER_S)
+    except (OSError, grpc.FutureTimeoutError) as error:
+        why = str(error) or f"it takes connections, but no gRPC within {_ANSWER_S:g} s"
         return (
-            f"no job service of Beam answers at {quoted(endpoint)} ({error}): start it, or give "
+            f"no job service of Beam answers at {quoted(endpoint)} ({why}): start it, or give "
             "the address of another with --beam-arg --job_endpoint=HOST:PORT, see docs/beam.md"
         )
     return ""

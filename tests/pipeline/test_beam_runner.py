@@ -2,9 +2,11 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import apache_beam as beam
+import grpc
 import psutil
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
@@ -133,10 +135,20 @@ def test_a_job_service_that_does_not_answer_is_a_problem():
     assert "Connection refused" in problem
 
 
-def test_a_job_service_that_answers_is_none():
+def test_what_takes_connections_and_is_silent_is_a_problem(monkeypatch):
+    """Such as a port-forward whose pod is gone."""
+    monkeypatch.setattr("pipeline.beam_runner._ANSWER_S", 0.5)
     with socket.create_server(("localhost", 0)) as server:
-        endpoint = f"--job_endpoint=localhost:{server.getsockname()[1]}"
-        assert service_problem((PORTABLE, endpoint)) == ""
+        problem = service_problem((PORTABLE, f"--job_endpoint=localhost:{server.getsockname()[1]}"))
+    assert "(it takes connections, but no gRPC within 0.5 s): start it" in problem
+
+
+def test_a_job_service_that_answers_is_none():
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("localhost:0")
+    server.start()
+    assert service_problem((PORTABLE, f"--job_endpoint=localhost:{port}")) == ""
+    server.stop(None).wait()
 
 
 @pytest.mark.parametrize("given", [(), EXTERNAL, (PORTABLE, "--environment_type", "EXTERNAL")])
