@@ -355,23 +355,23 @@ def test_a_download_with_a_failed_checksum_is_refused(
     assert f"a failed checksum: {server}/file is not the one that tensorflow-datasets" in message
 
 
-def test_a_download_that_fails_is_refused_with_the_ways_out(
-    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("file", "answer_s", "why"), [("missing", 60.0, "404"), ("stalled", 0.2, "Read timed out")]
+)
+def test_a_download_that_fails_or_stalls_is_refused_with_the_ways_out(
+    server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    answer_s: float,
+    why: str,
 ) -> None:
-    offer(monkeypatch, f"{server}/missing", "0" * 64)
-    message = refusal("tiny_remote", tmp_path)
-    assert "the download failed (" in message
-    assert "use --dataset mnist_sample" in message
-
-
-def test_a_download_that_stalls_is_refused(
-    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(downloads, "_ANSWER_S", 0.2)
-    offer(monkeypatch, f"{server}/stalled", "0" * 64)
+    monkeypatch.setattr(downloads, "_ANSWER_S", answer_s)
+    offer(monkeypatch, f"{server}/{file}", "0" * 64)
     message = refusal("tiny_remote", tmp_path)
     assert "cannot be downloaded: the download failed (" in message
-    assert "Read timed out" in message
+    assert why in message
+    assert "use --dataset mnist_sample" in message
 
 
 def test_why_a_server_does_not_answer_is_said(
