@@ -53,9 +53,10 @@ def _count(
 @option(
     "--dataset",
     "NAME",
-    "Data set whose policy is used, by name; its data are not read.",
-    default="mnist",
+    "Data set whose policy is used, by name; its data are not read (default: that of --config, or "
+    "mnist).",
 )
+@configuration.options("--config")
 @configuration.set_option("gate")
 @_count("--rows", 1, 10_000, "Test images.", 100_000_000)
 @_count("--classes", 2, 10, "Classes.", 10_000)
@@ -93,7 +94,8 @@ def simulate(given: Given, /, **values: Any) -> Reply:
     """Shows how often good models are refused and bad ones released.
 
     Simulates decisions on candidates that are as good as the served model or worse by a given drop,
-    and shows how often each is released and which checks refuse it. --set takes the keys gate.*.
+    and shows how often each is released and which checks refuse it. --set takes the keys gate.*; a
+    configuration file may hold all keys of a run.
 
     Each test image is predicted right by both models, only by the served one (lost), only by the
     candidate (gained), or by neither. An equally good candidate loses and gains half of the
@@ -141,11 +143,12 @@ def simulate(given: Given, /, **values: Any) -> Reply:
 def _policy(given: Given, asked: SimpleNamespace) -> Policy:
     """Returns the policy of the data set, whose text in `asked` becomes its name."""
     given.require_keys(keys("gate"))
-    spec = parse_dataset(asked.dataset)
+    _, values = given.chosen()
+    spec = parse_dataset(asked.dataset or values.get("dataset", "mnist"))
     if spec.name is None:
         raise UsageError(
             f"dataset is {spec.text}, expected the name of a set, such as mnist: no data are read "
-            "here; give its thresholds with --set"
+            "here; give a name with --dataset, and thresholds with --set or --config"
         )
     asked.dataset = spec.name
     gate = given.configuration().gate

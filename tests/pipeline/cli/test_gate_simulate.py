@@ -95,6 +95,24 @@ def test_of_an_unknown_set_the_general_policy_is_said_to_be_used(capfd: Captured
     assert capfd.readouterr().out.startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("config", "words", "dataset", "floor"),
+    [
+        ("preset: fast\ngate: {floor: 0.9}\n", [], "mnist", 0.9),
+        ("dataset: fashion_mnist\n", [], "fashion_mnist", 0.9),
+        ("dataset: folder:photos\n", ["--dataset", "photos"], "photos", 0.95),
+        ("gate: {floor: 0.9}\n", ["--set", "gate.floor=0.8"], "mnist", 0.8),
+    ],
+)
+def test_the_policy_is_that_of_a_run_with_this_configuration(
+    config: str, words: list[str], dataset: str, floor: float, tmp_path: Path, capfd: Captured
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(config)
+    fields = _json(capfd, "--config", str(path), *words)
+    assert (fields["dataset"], fields["policy"]["floor"]) == (dataset, floor)
+
+
 def test_the_curve_is_drawn_into_a_file(tmp_path: Path, capfd: Captured) -> None:
     path = tmp_path / "curve.png"
     assert _json(capfd, "--png", str(path))["png"] == str(path)
