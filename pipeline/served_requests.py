@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from components.evaluation.prediction_files import PredictionsFile, read_predictions
-from components.example_gen.columns import FORMS, listed
+from components.example_gen.columns import FORMS
 from components.example_gen.data_error import DataError
 from components.example_gen.encoded import SUFFIXES, stored_shape
 from components.example_gen.folder import files_below
@@ -40,7 +40,7 @@ from trainer import features
 from trainer.features import MAX_PIXELS, ImageSpec
 from trainer.host.files import read_regular
 from trainer.host.paths import missing
-from trainer.host.text import one_line
+from trainer.host.text import listed, one_line
 
 _IMAGES = (".png", ".jpg", ".jpeg")  # for a model that does not resize
 _MAX_FILE_BYTES = 32 << 20

@@ -20,12 +20,11 @@ import numpy.typing as npt
 
 from components.evaluation import counting
 from components.evaluation.prediction_files import PredictionsFile, in_order
-from components.example_gen.columns import listed
 from components.example_gen.data_error import DataError
 from components.gate import slices
 from components.gate.evidence import Evidence
 from components.gate.slices import Bands, Slices
-from trainer.host.text import quoted
+from trainer.host.text import listed, quoted
 
 _MOST_VALUES = 100  # slices of one column of texts
 

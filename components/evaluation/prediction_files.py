@@ -19,9 +19,9 @@ from typing import NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from components.example_gen.columns import Columns, listed, normal, numbers, read_columns, texts
+from components.example_gen.columns import Columns, normal, numbers, read_columns, texts
 from components.example_gen.data_error import DataError
-from trainer.host.text import quoted
+from trainer.host.text import listed, quoted
 
 ID, LABEL, PREDICTED, CLASSES = "id", "label", "predicted", "classes"
 PROBABILITIES, LOGITS = "probabilities", "logits"

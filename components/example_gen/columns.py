@@ -38,7 +38,6 @@ _MAX_BYTES = 4 << 30  # of a file, and of what a Parquet or NPZ file unpacks to
 _MAX_LINE = 16 << 20  # characters; of a Parquet file bytes of a text
 _VALUE_BYTES = 8  # of a number, and of a reference to a text
 _ROWS_AT_ONCE = 4096  # of a Parquet file
-_MOST_NAMED = 20  # names in a message
 
 # [N], or [N, K] numbers; N may differ, for an NPZ file. Texts are Python's, as objects.
 Columns = dict[str, np.ndarray]
@@ -289,9 +288,3 @@ def _number(path: Path, row: int, name: str, value: object) -> float:
         raise DataError(
             f"{path}, row {row + 1}: {name} is {quoted(value)}, expected a number"
         ) from None
-
-
-def listed(names: Sequence[str]) -> str:
-    """Returns names for a message, the first ones of many."""
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return (", ".join(map(str, names[:_MOST_NAMED])) or "none") + more

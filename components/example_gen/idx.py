@@ -29,6 +29,7 @@ from components.example_gen.image_set import (
     name_of,
 )
 from components.example_gen.sources import DatasetSpec
+from trainer.host.text import listed
 
 _NAME_WORDS = 40  # with "idx_" and the digest the name is as long as a slug may be
 
@@ -184,10 +185,11 @@ def _require_alike(source: str, train: _IdxSplit, test: _IdxSplit) -> None:
         )
     for name, split in ((TRAIN, train), (TEST, test)):
         counts = np.pad(split.counts, (0, count - len(split.counts)))
-        if missing := [str(label) for label in np.flatnonzero(counts == 0)]:
+        if missing := np.flatnonzero(counts == 0).tolist():
             raise DataError(
-                f"{source}: the {name} split has no image of class {', '.join(missing)}, expected "
-                f"each of the {count} classes in it"
+                f"{source}: the {name} split has no image of class {listed(missing)}, expected "
+                f"each of the {count} classes in it, since the highest training label is "
+                f"{count - 1}: add images, or correct the labels"
             )
 
 

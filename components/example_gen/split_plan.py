@@ -24,6 +24,7 @@ from components.example_gen.example_facts import (
 from components.example_gen.image_set import EVAL, SPLITS, TEST, TRAIN, DatasetInfo
 from components.example_gen.staging import ROWS, Staged
 from components.example_gen.totals import Totals, joined_totals, totals_of
+from trainer.host.text import listed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _split_problems(name: str, images: Totals, info: DatasetInfo) -> list[str]:
     # A class of under eight training images may have none in eval: that is the cut, not the data.
     if missing and name != EVAL:
         return [
-            f"the {name} split has no image of class {', '.join(missing)}, expected each of the "
+            f"the {name} split has no image of class {listed(missing)}, expected each of the "
             f"{info.num_classes} classes in it"
         ]
     return []

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from components.example_gen.columns import Columns, listed, normal, read_columns, texts
+from components.example_gen.columns import Columns, normal, read_columns, texts
 from components.example_gen.data_error import DataError
 from components.example_gen.image_set import TEST, TRAIN
 from components.example_gen.listing import Listing
 from trainer import features
 from trainer.host.files import open_regular
-from trainer.host.text import quoted
+from trainer.host.text import listed, quoted
 
 PATH, LABEL, SPLIT = "path", "label", "split"
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from components.gate.check import Check
 from components.gate.evidence import Case, Evidence, Provenance
 from components.gate.policy import Policy
+from trainer.host.text import listed
 
 _AGAIN = "run again with --no-cache"
 
@@ -68,8 +69,8 @@ def _completeness(evidence: Evidence) -> Iterator[Check]:
         present,
         classes,
         good=f"all {present} classes are in the test split",
-        bad=f"the test split has no example of {', '.join(missing) or 'any class'}, so no model "
-        "can be judged there: look at the source",
+        bad=f"the test split has no example of {listed(missing) if missing else 'any class'}, "
+        "so no model can be judged there: look at the source",
     )
     if evidence.cross_entropy is None:  # there are no probabilities
         return
@@ -96,7 +97,7 @@ def _named_slices(evidence: Evidence, policy: Policy) -> Iterator[Check]:
             len(named) - len(missing),
             len(named),
             good=f"each value that gate.slices names is in the test split ({len(named)})",
-            bad=f"the test split has no example of {', '.join(missing)}, which gate.slices names: "
+            bad=f"the test split has no example of {listed(missing)}, which gate.slices names: "
             "correct the name, or add examples",
         )
 

@@ -4,6 +4,7 @@ Synopsis::
 
     printable("up\x1b[1A\n")     # r"up\x1b[1A\n": no character that a terminal obeys
     quoted("9" * 5_000)          # "'9999...9999'", 80 characters
+    listed(range(300))           # "0, 1, 2, ..., 19 and 280 more"
     one_line(ValueError("a\nb"))  # "ValueError: a b"
     apart(0.98996, 0.99)         # ("0.98996", "0.99000")
 """
@@ -13,9 +14,10 @@ from __future__ import annotations
 import difflib
 import re
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _MOST = 80  # characters of a quoted value
+_MOST_NAMED = 20
 _LONGEST_ERROR = 300  # characters
 _LONGEST_LINE = 500  # characters of somebody else's message
 _OUR_PACKAGES = ("components", "pipeline", "trainer")
@@ -49,6 +51,12 @@ def printable(text: str, *, keep: str = "") -> str:
 def quoted(value: object) -> str:
     """Returns the value's `repr` for an error message, shortened in the middle to 80 characters."""
     return _short.repr(value)
+
+
+def listed(names: Sequence[object]) -> str:
+    """Returns names for a message, the first 20 of many."""
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    return (", ".join(map(str, names[:_MOST_NAMED])) or "none") + more
 
 
 def one_line(error: BaseException) -> str:

@@ -250,6 +250,11 @@ OUT_OF_RANGE = np.where(np.arange(12) == 4, 3, TEST_LABELS)
             "the train split has no image of class 1, expected each of the 3",
         ),
         (
+            {"train_labels": idx_file(np.where(np.arange(48) == 7, 250, LABELS))},
+            "20, 21, 22 and 227 more, expected each of the 251 classes in it, since the highest "
+            "training label is 250: add images, or correct the labels",
+        ),
+        (
             {"test_labels": idx_file(np.arange(12) % 2 * 2)},
             "the test split has no image of class 1, expected each of the 3",
         ),

@@ -7,6 +7,7 @@ from trainer.host.text import (
     confidence,
     duration,
     first_line,
+    listed,
     one_line,
     printable,
     quoted,
@@ -42,6 +43,10 @@ def test_a_quoted_value_has_80_characters_at_most(value: object) -> None:
 
 def test_a_quoted_value_of_usual_size_is_as_python_writes_it() -> None:
     assert [quoted("it's"), quoted(3.5), quoted(None)] == ['"it\'s"', "3.5", "None"]
+
+
+def test_of_many_names_the_first_20_are_shown() -> None:
+    assert listed(range(1, 1021)) == f"{', '.join(map(str, range(1, 21)))} and 1,000 more"
 
 
 def test_of_a_text_with_tracebacks_the_last_error_is_shown() -> None:
