@@ -12,6 +12,7 @@ from components.gate.check import Check
 from components.monitoring.kolmogorov import kolmogorov
 
 _CHANCE = 0.001  # a distance that chance makes more often is no drift
+_NO_RELEASE = "no release to compare with"  # none yet, or none that can be read
 
 
 def drift_checks(
@@ -46,7 +47,7 @@ def drift_check(
     """
     name = "data.drift"
     if released is None:
-        return Check(name, True, None, bound, "class drift skipped: nothing released yet")
+        return Check(name, True, None, bound, f"class drift skipped: {_NO_RELEASE}")
     if list(train) != list(released):
         # A label's meaning is its position, so another order is another set of classes.
         actual, required = classes_apart(list(train), list(released))
@@ -156,7 +157,7 @@ def intensity_check(train: SplitSummary, released: SplitSummary | None, bound: f
     """
     name = "data.intensity"
     if released is None or not (released.intensities and released.regions):
-        why = "nothing released yet" if released is None else "the last release did not record it"
+        why = _NO_RELEASE if released is None else "the last release did not record it"
         return Check(name, True, None, bound, f"drift of the mean intensity skipped: {why}")
     looks = ((one.intensities, *one.regions, one.contrasts) for one in (released, train))
     pairs = [pair for pair in zip(*looks, strict=True) if all(pair)]
@@ -187,7 +188,7 @@ def size_check(train: SplitSummary, released: SplitSummary | None, bound: float)
     """Checks that the images as stored are as large as in the last release, by the same test."""
     name = "data.size_drift"
     if released is None or not released.size_counts:
-        why = "nothing released yet" if released is None else "the last release did not record it"
+        why = _NO_RELEASE if released is None else "the last release did not record it"
         return Check(name, True, None, bound, f"drift of the sizes skipped: {why}")
     distance, chance = kolmogorov(released.size_counts, train.size_counts)
     return Check.of(

@@ -129,7 +129,8 @@ def damage_check(damage: str, policy: Policy) -> Check:
         "a version that matches its manifest",
         start=f"the served model cannot be read: {damage}; ",
         good="overridden by gate.allow_missing_baseline",
-        bad="repair it, roll back to a good version, or override with --allow-missing-baseline",
+        bad="repair it, roll back to a good version, or override with --allow-missing-baseline "
+        "--reason TEXT",
     )
 
 

@@ -380,7 +380,7 @@ def test_first_run_says_that_drift_was_skipped(clean):
     (drift,) = (check for check in clean.gate() if check.name == "data.drift")
 
     assert (drift.passed, drift.actual) == (True, None)
-    assert drift.sentence == "class drift skipped: nothing released yet"
+    assert drift.sentence == "class drift skipped: no release to compare with"
 
 
 def test_class_mix_of_the_last_release_passes(clean):

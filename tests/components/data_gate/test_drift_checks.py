@@ -113,7 +113,9 @@ def test_without_a_record_it_says_that_it_is_skipped(halves, left_out):
 
 
 def test_before_the_first_release_it_says_that_it_is_skipped(halves):
-    assert "nothing released yet" in intensity_check(summary_of(halves[1]), None, 0.1).sentence
+    assert (
+        "no release to compare with" in intensity_check(summary_of(halves[1]), None, 0.1).sentence
+    )
 
 
 def test_a_release_that_did_not_record_contrasts_is_compared_without_them(halves):
@@ -179,7 +181,7 @@ def test_images_of_other_sizes_than_in_the_last_release_are_refused(halves):
     assert refused.actual > 0.5
     assert "set data_gate.max_size_drift" in refused.sentence
     assert "skipped" in size_check(then, summary_of(halves[0]), bound=0.5).sentence
-    assert "nothing released yet" in size_check(then, None, bound=0.5).sentence
+    assert "no release to compare with" in size_check(then, None, bound=0.5).sentence
     assert size_check(then, None, bound=0.5).passed
 
 

@@ -137,7 +137,7 @@ def test_a_served_model_that_cannot_be_read_refuses_the_release() -> None:
     assert failed(checks) == ["baseline"]
     assert find(checks, "baseline").sentence == (
         "the served model cannot be read: version 3: has no manifest.json; repair it, roll back to "
-        "a good version, or override with --allow-missing-baseline"
+        "a good version, or override with --allow-missing-baseline --reason TEXT"
     )
 
 

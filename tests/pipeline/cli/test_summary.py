@@ -114,9 +114,11 @@ class TestSummary:
             Check(f"slice.x={i}", True, None, 0.88, f"x={i} has {i} test images, too few")
             for i in (1, 2)
         ]
-        drift = Check("data.drift", True, None, 0.05, "class drift skipped: nothing released yet")
+        drift = Check(
+            "data.drift", True, None, 0.05, "class drift skipped: no release to compare with"
+        )
         assert [line.text for line in check_lines([drift, *few])] == [
-            "  not judged: class drift skipped: nothing released yet",
+            "  not judged: class drift skipped: no release to compare with",
             "  not judged: 2 slice checks, first: x=1 has 1 test images, too few",
         ]
 
