@@ -77,7 +77,7 @@ class LabelNoise:
 
     Attributes:
       accuracy: share of the labels that the classifier predicts, 0..1.
-      looks_like: for each label, the class that most of its wrong examples look like.
+      looks_like: for each label, the class that its wrong examples look like most often.
     """
 
     examples: int
@@ -179,9 +179,7 @@ def _class_check(noise: LabelNoise, class_names: Sequence[str], bound: float) ->
     found = f"train and eval: about {percent(share)} of the labels {class_names[worst]} look wrong"
     if exceeding:
         alike = class_names[noise.looks_like[worst]]
-        sentence = (
-            f"{found}, most of them like {alike}, expected at most {percent(bound)}; {_REMEDY}"
-        )
+        sentence = f"{found}, most often like {alike}, expected at most {percent(bound)}; {_REMEDY}"
     elif share:
         sentence = f"{found}, more than of any other class, which chance explains"
     else:

@@ -70,8 +70,8 @@ def test_a_swapped_pair_of_classes_is_refused_by_name(digits):
 
     assert not of_class.passed
     assert of_class.actual == pytest.approx(0.1, abs=0.05)
-    assert ("labels 4 look wrong, most of them like 9" in of_class.sentence) or (
-        "labels 9 look wrong, most of them like 4" in of_class.sentence
+    assert ("labels 4 look wrong, most often like 9" in of_class.sentence) or (
+        "labels 9 look wrong, most often like 4" in of_class.sentence
     )
     assert "set data_gate.max_label_noise" in of_class.sentence
 
@@ -211,7 +211,7 @@ def test_the_class_that_is_refused_is_named_and_not_one_that_looks_worse_by_chan
     _, of_class = noise_checks(noise, ("cat", "dog"), 0.1)
 
     assert (of_class.passed, of_class.actual) == (False, 0.15)
-    assert "of the labels dog look wrong, most of them like cat" in of_class.sentence
+    assert "of the labels dog look wrong, most often like cat" in of_class.sentence
 
 
 def test_what_strict_thresholds_make_go_away_counts_as_confusion():
