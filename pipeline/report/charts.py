@@ -140,7 +140,7 @@ def accuracy_over_time(points: Sequence[Point], described: str) -> str:
         for number, (_, accuracy, kind, version) in enumerate(points):
             mark, colour = _MARKS.get(kind, _MARKS["refused"])
             axes.plot([number], [accuracy], mark, color=colour, fillstyle=_FILLS.get(kind, "full"))
-            if kind == "released":
+            if version and kind in ("released", "held"):  # a held one that was approved since
                 axes.annotate(
                     version, (number, accuracy), (0, 6), textcoords="offset points", ha="center"
                 )

@@ -66,6 +66,13 @@ def test_a_held_run_is_neither_released_nor_refused() -> None:
     assert "var(--bad)" not in html.partition("<svg")[2].partition("</svg>")[0]
 
 
+def test_the_picture_marks_the_version_of_an_approved_run() -> None:
+    html = index.render([record(2, "unchanged"), record(1, "held")])
+    drawn = re.findall(r"<text[^>]*>(.*?)</text>", html)
+    assert "1" in drawn
+    assert "2" not in drawn
+
+
 def test_each_data_set_has_a_picture_of_its_last_60_runs() -> None:
     many = [record(1 + number % 27) for number in range(70)]
     html = index.render([record(28, dataset="mnist"), *many])
