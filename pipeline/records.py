@@ -24,8 +24,18 @@ from typing import Any
 
 from components import serving_dir
 from components.serving_dir.log import Approval, Rejection, Withdrawal, rejected
+from components.serving_dir.manifest import are_overrides
 from components.serving_dir.reading import approved, withdrawn
-from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, RunResult, json_able
+from pipeline.result import (
+    FAILED,
+    HELD,
+    REFUSED,
+    RELEASED,
+    UNCHANGED,
+    RunResult,
+    json_able,
+    overrides,
+)
 from trainer.host import strict_json
 from trainer.host.files import read_regular, write_durably
 
@@ -55,7 +65,7 @@ class RunRecord:
       started: UTC.
       outcome: those of a result, or one of the constants above.
       reason: why it was refused, failed or is unfinished, or what was decided on its model since,
-        in one line; or "".
+        and what was overridden for it, in one line; or "".
       accuracy: on the test split, 0..1.
       version: that holds its model.
       report, log: that exist.
@@ -145,10 +155,13 @@ def _described(content: Any, decisions_in: _DecisionsIn) -> dict[str, Any]:
         version = decided.version
     version = version if strict_json.is_count(version) else None
     withdrawal = None if version is None else since.get(version)
-    said = [str(one) for one in (decided, withdrawal) if one]
+    said = [str(one) for one in (decided, withdrawal) if one] or [_reason(content)]
+    overridden = _object(_object(content, "gate"), "overrides")
+    if version is not None and are_overrides(overridden):
+        said.append(overrides(overridden))
     return {
         "outcome": content["outcome"],
-        "reason": "; ".join(said) or _reason(content),
+        "reason": "; ".join(filter(None, said)),
         "dataset": dataset.get("name") if isinstance(dataset.get("name"), str) else None,
         "accuracy": _number(metrics.get("accuracy"), most=1.0),
         "version": version,

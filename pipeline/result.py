@@ -52,6 +52,11 @@ def left_out(dataset: Mapping[str, Any]) -> str:
     return ", ".join(f"{n:,} {one if n == 1 else many}" for n, one, many in kinds if n)
 
 
+def overrides(made: Mapping[str, Any]) -> str:
+    """Returns which keys were overridden and why, of a release record or a run."""
+    return f"overrides {', '.join(made['keys'])}: {' '.join(made['reason'].split())}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Release:
     """The version that holds this run's model."""

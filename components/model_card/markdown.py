@@ -83,6 +83,9 @@ def _body(subject: Subject) -> Iterator[str]:
     yield from _section("Evaluation on the test split")
     yield from _evaluation(subject)
     yield from _section("Checks before the release")
+    if overrides := record.get("overrides"):
+        weaker = f"{', '.join(overrides['keys'])}; reason: {overrides['reason']}"
+        yield from _items(("Weaker than the data set's own policy", weaker))
     for check in record.get("checks") or ():
         yield f"- {Check.from_dict(check).result}: {_plain(check['sentence'])}"
     yield from _section("Origin")

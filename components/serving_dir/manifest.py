@@ -199,7 +199,8 @@ def _is_approval(value: object) -> bool:
     return False
 
 
-def _are_overrides(value: object) -> bool:
+def are_overrides(value: object) -> bool:
+    """Whether a value holds keys and a reason, as `overrides` of a release record does."""
     match value:
         case {"keys": keys, "reason": str()}:
             return _are_texts(keys)
@@ -236,7 +237,7 @@ _USED: Mapping[str, _Kind] = {
     "release.policy.floor": ("a number from 0 to 1", _is_fraction),
     f"release.{APPROVAL}": ("run_id, times, by and reason", _is_approval),
     f"release.{REPORT}": _TEXT,
-    f"release.{OVERRIDES}": ("keys and a reason", _are_overrides),
+    f"release.{OVERRIDES}": ("keys and a reason", are_overrides),
     f"release.{ROLLBACK}": (
         "restores, withdraws, withdrawn_digest and reason",
         lambda value: record_of(Rollback, value) is not None,

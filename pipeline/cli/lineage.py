@@ -12,9 +12,10 @@ import click
 
 from components import serving_dir
 from components.serving_dir import Version
-from pipeline.cli import output, serving, summary
+from pipeline.cli import output, serving
 from pipeline.cli.command import Reply, whole
 from pipeline.executions import Execution, NoMetadata, executions_of
+from pipeline.result import overrides
 from trainer.host.text import duration
 
 _DIGITS = 12  # of a digest, for people
@@ -131,7 +132,7 @@ def _facts(fields: _Fields) -> Iterator[tuple[str, str]]:
         yield "withdrawn", f"by {withdrawn['by']}: {' '.join(withdrawn['reason'].split())}"
     yield "approved", _approval(fields["approval"])
     if fields["overrides"]:
-        yield "overridden", summary.overrides(fields["overrides"]).removeprefix("overrides ")
+        yield "overridden", overrides(fields["overrides"]).removeprefix("overrides ")
     yield "preset, seed", f"{fields['preset'] or _UNKNOWN}, {fields['seed']}"
     yield "training", _settings(fields["training"])
     yield "policy", _settings(fields["policy"])

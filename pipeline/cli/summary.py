@@ -11,7 +11,16 @@ from typing import Any
 from components.gate.check import FAILED, NOT_JUDGED, PASSED, Check
 from components.gate.evidence import Evidence
 from pipeline.cli.output import Line, table
-from pipeline.result import HELD, REFUSED, RELEASED, UNCHANGED, Release, RunResult, left_out
+from pipeline.result import (
+    HELD,
+    REFUSED,
+    RELEASED,
+    UNCHANGED,
+    Release,
+    RunResult,
+    left_out,
+    overrides,
+)
 from trainer.host.text import duration
 from trainer.tuning.results import COMPLETED, Results, Trial, text_of
 
@@ -127,11 +136,6 @@ def _decide(result: RunResult) -> Iterator[str]:
             f"{shlex.quote(waits.serving_dir)} --by NAME --reason TEXT"
         )
         yield "  or reject it in the same way; with --config FILE if this run has keys or hooks"
-
-
-def overrides(made: Mapping[str, Any]) -> str:
-    """Returns which keys were overridden and why, of a release record or a run."""
-    return f"overrides {', '.join(made['keys'])}: {' '.join(made['reason'].split())}"
 
 
 def _release(release: Release | None) -> str:

@@ -13,11 +13,11 @@ from components import serving_dir
 from components.serving_dir import Pruned, ServingDirError, Version
 from components.serving_dir.manifest import APPROVAL, OVERRIDES
 from components.serving_dir.version import Trust
-from pipeline.cli import output, serving, summary
+from pipeline.cli import output, serving
 from pipeline.cli.command import SOME_TEXT, Reply, option, whole
 from pipeline.config import HooksConfig, RunConfig, ServingConfig
 from pipeline.hooks import ROLLED_BACK
-from pipeline.result import ExitCode
+from pipeline.result import ExitCode, overrides
 from trainer.host.termination import Terminated
 from trainer.host.text import size
 
@@ -249,7 +249,7 @@ def _remarks(version: Mapping[str, Any]) -> list[str]:
         by, why = (" ".join(approval[key].split()) for key in ("by", "reason"))
         remarks.append(f"approved by {by}: {why}")
     if version["overrides"]:
-        remarks.append(summary.overrides(version["overrides"]))
+        remarks.append(overrides(version["overrides"]))
     if withdrawn := version["withdrawn"]:
         reason = " ".join(withdrawn["reason"].split())
         remarks.append(f"withdrawn by {withdrawn['by']}{f': {reason}' if reason else ''}")
@@ -283,5 +283,5 @@ def _waits(one: Mapping[str, Any]) -> str:
     accuracy = _UNKNOWN if one["accuracy"] is None else f"{one['accuracy']:.4f}"
     against = f"version {one['baseline']['version']}" if one["baseline"] else "nothing"
     over = ", overtaken: it cannot be approved any more" if one["overtaken"] else ""
-    made = f", {summary.overrides(one['overrides'])}" if one["overrides"] else ""
+    made = f", {overrides(one['overrides'])}" if one["overrides"] else ""
     return f"waits: {one['run_id']}, accuracy {accuracy}, compared with {against}{over}{made}"

@@ -119,6 +119,13 @@ def test_the_run_behind_a_withdrawn_copy_says_so_also_when_both_are_pruned(tmp_p
         assert re.fullmatch("withdrawn by version 5 at 2.*: as bad", found.reason)
 
 
+def test_a_run_says_what_was_overridden_for_its_version(tmp_path: Path) -> None:
+    made = {"keys": ["gate.floor"], "reason": "few\nimages"}
+    run = dataclasses.replace(RELEASED_RUN, run_id=RUN_ID, overrides=made)
+    records.write(run, tmp_path / "reports")
+    assert records.read_all(tmp_path)[0].reason == "overrides gate.floor: few images"
+
+
 def test_several_failed_checks_are_counted(tmp_path: Path) -> None:
     checks = tuple(dataclasses.replace(check, passed=False) for check in REFUSED_RUN.checks)
     records.write(dataclasses.replace(REFUSED_RUN, checks=checks), tmp_path / "reports")

@@ -45,6 +45,13 @@ def front_matter(card: str) -> dict:
 
 
 class TestCard:
+    def test_it_shows_what_was_overridden_and_why(self) -> None:
+        made = {"keys": ["gate.floor", "gate.slices"], "reason": "few\nimages"}
+        overridden = dataclasses.replace(SUBJECT, record={**RECORD, "overrides": made})
+        line = "Weaker than the data set's own policy: gate.floor, gate.slices; reason: few images"
+        assert f"\n- {line}\n" in documents(overridden)[CARD_NAME]
+        assert "Weaker" not in documents(SUBJECT)[CARD_NAME]
+
     def test_its_front_matter_has_a_model_index_with_metrics_and_intervals(self) -> None:
         front = front_matter(documents(SUBJECT)[CARD_NAME])
         assert (front["license"], front["pipeline_tag"]) == ("mit", "image-classification")
