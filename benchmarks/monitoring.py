@@ -16,8 +16,8 @@ import numpy as np
 from components.example_gen.image_set import TEST
 from components.example_gen.images import read_arrays
 from components.example_gen.opening import open_dataset
+from components.monitoring.counts import Summary, summarize
 from components.monitoring.drift import Drift, compare
-from components.monitoring.summary import Summary, summarize
 from components.serving_check.classifier import Classifier
 from components.serving_dir import find
 

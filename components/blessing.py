@@ -20,7 +20,7 @@ from tfx.utils import io_utils
 
 from components.gate.check import Check, passed
 from components.gate.evidence import Evidence
-from components.monitoring.summary import Summary
+from components.monitoring.counts import Summary
 from components.serving_dir import Comparison
 
 BLESSED = "blessed"  # custom property: 1 or 0

@@ -13,7 +13,7 @@ RUN_ID = "gate check"  # in the decision log
 
 
 @dataclasses.dataclass(frozen=True)
-class Subject:
+class JudgedModel:
     """What was put before the gate.
 
     Attributes:
@@ -40,8 +40,8 @@ class GateResult:
     """
 
     dataset: Mapping[str, Any]
-    model: Subject
-    baseline: Subject | None
+    model: JudgedModel
+    baseline: JudgedModel | None
     evidence: Evidence
     checks: tuple[Check, ...]
     log: str

@@ -31,7 +31,7 @@ from components.serving_dir.log import Decision
 from components.serving_dir.manifest import Manifest
 from pipeline.config import RunConfig
 from pipeline.dataset_defaults import policy_of
-from pipeline.gate_result import RUN_ID, GateResult, Subject
+from pipeline.gate_result import RUN_ID, GateResult, JudgedModel
 from pipeline.places import require_log_place
 from trainer import features
 
@@ -134,8 +134,8 @@ class _Found:
                 f"differ, a copy without {serving_dir.MANIFEST_NAME}"
             )
 
-    def subject(self, loaded: Model) -> Subject:
-        return Subject(str(self.path), self.digest, self.signature, loaded.takes)
+    def subject(self, loaded: Model) -> JudgedModel:
+        return JudgedModel(str(self.path), self.digest, self.signature, loaded.takes)
 
 
 def _find(asked: Asked) -> _Found:

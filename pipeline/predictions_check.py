@@ -27,7 +27,7 @@ from components.serving_dir.decisions import register
 from components.serving_dir.log import Decision
 from pipeline.config import ConfigError, RunConfig
 from pipeline.dataset_defaults import DATASET_DEFAULTS, policy_for
-from pipeline.gate_result import RUN_ID, GateResult, Subject
+from pipeline.gate_result import RUN_ID, GateResult, JudgedModel
 from pipeline.places import require_log_place
 from trainer.host.paths import slug
 from trainer.host.text import unknown
@@ -91,8 +91,8 @@ def check_predictions(
     )
 
 
-def _subject(read: PredictionsFile) -> Subject:
-    return Subject(str(read.path), pairing.model_digest(read))
+def _subject(read: PredictionsFile) -> JudgedModel:
+    return JudgedModel(str(read.path), pairing.model_digest(read))
 
 
 def _log_directory(config: RunConfig, dataset: str | None) -> Path:

@@ -27,7 +27,7 @@ from components.example_gen.data_error import DataError
 from components.example_gen.encoded import SUFFIXES, stored_shape
 from components.example_gen.folder import files_below
 from components.gate.evidence import Tally
-from components.monitoring.summary import Key, Summary, counts_of, size_of, summarize
+from components.monitoring.counts import Key, Summary, counts_of, size_of, summarize
 from components.serving_check.classifier import (
     Classifier,
     ImageError,

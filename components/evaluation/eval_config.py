@@ -25,7 +25,7 @@ from components.evaluation.mistakes import Mistakes
 from components.gate.evidence import Evidence
 from components.gate.policy import Policy
 from components.gate.slices import Slices
-from components.monitoring.summary import Summary
+from components.monitoring.counts import Summary
 from trainer import features
 
 CANDIDATE = "candidate"

@@ -28,7 +28,7 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluation.counting import Outcomes, Scores, count, scores_of, tally, to_rows
 from components.evaluation.mistakes import Mistakes, observe
-from components.monitoring.summary import Key, Summary, counts_of, size_of
+from components.monitoring.counts import Key, Summary, counts_of, size_of
 from trainer import features
 
 ACCURACY = "accuracy"

@@ -26,7 +26,7 @@ class SplitSummary:
       mean_intensity: mean over all pixels, 0 (black) to 1 (white).
       sizes: of the images as stored, see `DatasetInfo.sizes`; None if all have the network's size.
       grey: the number of images without colour; None where the network sees no colour.
-      intensities: images by their mean intensity, in the equal bins of `monitoring.summary`; empty
+      intensities: images by their mean intensity, in the equal bins of `monitoring.counts`; empty
         in what was recorded before there were any.
       regions: for each of 16 regions, see `example_facts.region_means`, the images by the mean
         intensity of that region, in `LOOK_BINS` equal bins of 0..1; empty likewise.

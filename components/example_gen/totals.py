@@ -12,7 +12,7 @@ from components.example_gen.example_facts import GRID
 from components.example_gen.examples_summary import LOOK_BINS, SplitSummary
 from components.example_gen.image_set import DatasetInfo
 from components.example_gen.stored_sizes import size_counts, sizes_of
-from components.monitoring.summary import INTENSITY_BINS
+from components.monitoring.counts import INTENSITY_BINS
 
 _LOOKS = GRID * GRID + 1  # distributions: each region's mean intensity, and the contrast
 _KEYS = ("label", "height", "width", "grey")

@@ -19,8 +19,8 @@ import numpy as np
 
 from components.gate.evidence import Tally
 from components.gate.statistics import binomial_tail, holm, proportion_interval
+from components.monitoring.counts import Summary
 from components.monitoring.kolmogorov import kolmogorov
-from components.monitoring.summary import Summary
 
 _FEWEST = 5.0  # images that are expected of a class: below, chi-square's approximation is poor
 

@@ -13,7 +13,7 @@ from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.output import Line
 from pipeline.cli.written_files import CiFiles
 from pipeline.config_model import keys
-from pipeline.gate_result import GateResult, Subject
+from pipeline.gate_result import GateResult, JudgedModel
 from pipeline.result import ExitCode
 from trainer import features
 from trainer.host import paths
@@ -168,6 +168,6 @@ def _lines(result: GateResult) -> Iterator[str | Line]:
     yield Line("passed", "good") if result.passed else Line("refused", "bad")
 
 
-def _subject(role: str, subject: Subject) -> str:
+def _subject(role: str, subject: JudgedModel) -> str:
     asked = f", {subject.signature} asked with {subject.takes}" if subject.signature else ""
     return f"{role}: {subject.path}{asked}"

@@ -27,8 +27,8 @@ from pipeline.runners.failures import limit_reached
 from trainer.features import ImageSpec
 
 if TYPE_CHECKING:  # NumPy, SciPy and Pillow stand behind them
+    from components.monitoring.counts import Summary
     from components.monitoring.drift import Drift
-    from components.monitoring.summary import Summary
     from pipeline.served_requests import Served
 
 
@@ -147,7 +147,7 @@ def _compared(
 
 def _summary(record: object) -> Summary:
     """Reads that of the test split; raises a ValueError that goes on after "version N"."""
-    from components.monitoring.summary import Summary
+    from components.monitoring.counts import Summary
 
     try:
         return Summary.from_json(record)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from components.monitoring.summary import CONFIDENCE_EDGES, INTENSITY_EDGES, Summary
+from components.monitoring.counts import CONFIDENCE_EDGES, INTENSITY_EDGES, Summary
 from pipeline.report import templates
 from trainer.host.files import write_durably
 

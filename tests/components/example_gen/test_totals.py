@@ -5,7 +5,7 @@ from components.example_gen.example_facts import FACTS
 from components.example_gen.image_set import DatasetInfo
 from components.example_gen.stored_sizes import sizes_of
 from components.example_gen.totals import Totals, joined_totals, split_summary, totals_of
-from components.monitoring.summary import INTENSITY_BINS
+from components.monitoring.counts import INTENSITY_BINS
 
 SHAPE = (4, 4, 3)
 INFO = DatasetInfo("photos", "photos", "0" * 64, SHAPE, ("a", "b", "c"), 1, resize="pad")

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from components.gate.evidence import Tally
+from components.monitoring.counts import Summary, summarize
 from components.monitoring.drift import Drift, compare
-from components.monitoring.summary import Summary, summarize
 
 RNG = np.random.default_rng(0)
 NAMES = [f"digit {at}" for at in range(10)]

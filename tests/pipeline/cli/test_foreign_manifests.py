@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.monitoring.summary import summarize
+from components.monitoring.counts import summarize
 from components.serving_dir import MANIFEST_NAME, publish, versions
 from pipeline.cli.main import main
 from tests.components.serving_dir.samples import letter_model

@@ -15,7 +15,7 @@ from PIL import Image
 
 from components.example_gen.data_error import DataError
 from components.example_gen.images import decode
-from components.monitoring.summary import summarize
+from components.monitoring.counts import summarize
 from components.serving_check.classifier import Classifier
 from components.serving_dir import MANIFEST_NAME, publish
 from pipeline.cli.main import main

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from components.monitoring.counts import summarize
 from components.monitoring.drift import compare
-from components.monitoring.summary import summarize
 from pipeline.report import monitoring
 
 

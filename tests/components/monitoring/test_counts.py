@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from components.monitoring.summary import (
+from components.monitoring.counts import (
     CONFIDENCE_EDGES,
     INTENSITY_EDGES,
     Key,
