@@ -43,7 +43,7 @@ _FLINK = """
 
 
 class Flink(Cluster):
-    """A JobManager, and TaskManagers of one slot.
+    """A JobManager, and TaskManagers of one slot, all of which a job needs.
 
     Args:
       restarts: a restart strategy of Flink: "none" (its default) or "fixed-delay".
@@ -63,6 +63,8 @@ class Flink(Cluster):
         self._start("master", main, self._configured, lambda: answers(master))
         main = "beam.runners.flink.FlinkJobServerDriver"
         self._start_all_else(main, f"--flink-master=localhost:{self._rest}")
+        # Else a job uses one TaskManager, and the other one can be killed without a trace.
+        self.beam_args += ("--parallelism=2",)
 
     def _worker(self, name: str) -> tuple[str, Sequence[str]]:
         return "flink.runtime.taskexecutor.TaskManagerRunner", self._configured

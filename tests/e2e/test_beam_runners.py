@@ -194,6 +194,8 @@ def test_where_flink_restarts_jobs_killed_workers_change_nothing(
     assert_released_as_in_one_process(released, expected)
     assert_done_by_the_service(processes)
     assert killer.ended() == 2
+    # Each kill hit a TaskManager that was at work.
+    assert processes.log("master").read_text().count(" from state RUNNING to RESTARTING") >= 2
 
 
 def test_killed_workers_of_spark_change_nothing(tmp_path, dataset, expected, processes):
