@@ -92,22 +92,14 @@ def train(
         strategy=strategy,
     )
     steps = batches.steps_per_epoch
-    if hparams.jit_compile and strategy.num_replicas_in_sync > 1:
-        raise ValueError(
-            f"training.jit_compile is true with {strategy.num_replicas_in_sync} replicas, expected "
-            "one: XLA cannot compile what the replicas do together; set training.jit_compile=false"
-        )
+    _require_compilable(hparams, strategy)
     with enough_for(
         "the training",
         remedy=f"set training.per_replica_batch below {hparams.per_replica_batch} or "
         "training.input=stream, or take a smaller network",
     ):
         state = State(hparams, spec, strategy, seed=seed, total_steps=hparams.epochs * steps)
-        if batches.batch == 1 and normalizes_vectors(state.model):
-            raise ValueError(
-                "the global batch is 1, expected 2 or more: the network normalizes each unit of a "
-                "dense layer over the batch; set training.per_replica_batch higher"
-            )
+        _require_batch_to_normalize(batches.batch, state.model)
         if checkpoints:
             _resume(state, checkpoints, strategy)
         reporter = Reporter(
@@ -124,6 +116,22 @@ def train(
         state.finish()
         batches.close()
     return state.served, state.history
+
+
+def _require_compilable(hparams: HParams, strategy: tf.distribute.Strategy) -> None:
+    if hparams.jit_compile and strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            f"training.jit_compile is true with {strategy.num_replicas_in_sync} replicas, expected "
+            "one: XLA cannot compile what the replicas do together; set training.jit_compile=false"
+        )
+
+
+def _require_batch_to_normalize(batch: int, model: keras.Model) -> None:
+    if batch == 1 and normalizes_vectors(model):
+        raise ValueError(
+            "the global batch is 1, expected 2 or more: the network normalizes each unit of a "
+            "dense layer over the batch; set training.per_replica_batch higher"
+        )
 
 
 def _resume(state: State, checkpoints: Checkpoints, strategy: tf.distribute.Strategy) -> None:

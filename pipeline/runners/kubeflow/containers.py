@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.example_gen.data_error import DataError
-from components.example_gen.sources import find_name, parse_dataset
+from components.example_gen.sources import DatasetSpec, find_name, parse_dataset
 from components.signing import KeyRefused, require_keys
 from pipeline.config import ConfigError, RunConfig
 from pipeline.result import ExitCode, RunResult
@@ -31,6 +31,7 @@ from trainer.host.paths import slug
 from trainer.host.text import one_line
 
 if TYPE_CHECKING:
+    from pipeline.runners.kubeflow.compiling import Compiled
     from pipeline.runners.kubeflow.transcript import Transcript
 
 # TFX is imported after the check of the engine, which takes a second.
@@ -77,41 +78,21 @@ def run(
       CannotStart: no engine, image or kfp; refused data or keys; or another run holds the pipeline
         root.
     """
-    try:
-        parameters.require_no_store(configured)
-        require_keys(**configured.serving.keys)
-        dataset = parse_dataset(configured.dataset)
-        data = _prepared_data(configured)
-        served = configured.served_from(
-            slug(find_name(dataset, configured.data, data_dir=configured.data_dir))
-        )
-    except (ConfigError, DataError, KeyRefused) as error:
-        raise CannotStart(str(error), ExitCode.USAGE) from error
+    dataset, data, served = _found(configured)
     names.require_kfp()
     home = Path(configured.pipeline_root).absolute() / "kubeflow" / run_id  # kfp's, for outputs
     with locked(Path(configured.pipeline_root)):
         image = _find_image(options)
         from pipeline.runners import outcome
-        from pipeline.runners.kubeflow.compiling import compile_pipeline
         from pipeline.runners.kubeflow.transcript import Transcript
 
-        # The containers see directories of this machine at the same paths.
-        mounted = Mount(str(data)) if data else None
-        deployment = Deployment(
-            image,
-            str(home),
-            serving=Mount(str(served)),
-            data=mounted,
-            # kfp 2.17 makes them, after a refusal as well.
-            retries=0,
-        )
         keys = {
             f"serving.{name}": os.path.abspath(path)
             for name, path in configured.serving.keys.items()
             if path
         }
         placed = {**overrides, **keys, "dataset": dataset.text}
-        compiled = compile_pipeline(configured.preset, placed, deployment)
+        compiled = _compiled(configured.preset, placed, image, home=home, served=served, data=data)
         for directory in (home, served):
             directory.mkdir(parents=True, exist_ok=True)
         (home / "pipeline.yaml").write_text(compiled.text)
@@ -133,6 +114,41 @@ def run(
             result.error = f"cannot read what the tasks left in {home}: {one_line(error)}"
         outcome.find_what_stays(result)
         return result
+
+
+def _found(configured: RunConfig) -> tuple[DatasetSpec, Path | None, Path]:
+    """Returns the data set, the directory of prepared data, and the serving directory."""
+    try:
+        parameters.require_no_store(configured)
+        require_keys(**configured.serving.keys)
+        dataset = parse_dataset(configured.dataset)
+        data = _prepared_data(configured)
+        name = slug(find_name(dataset, configured.data, data_dir=configured.data_dir))
+        return dataset, data, configured.served_from(name)
+    except (ConfigError, DataError, KeyRefused) as error:
+        raise CannotStart(str(error), ExitCode.USAGE) from error
+
+
+def _compiled(
+    preset: str,
+    overrides: Mapping[str, Any],
+    image: str,
+    *,
+    home: Path,
+    served: Path,
+    data: Path | None,
+) -> Compiled:
+    """Compiles for containers that see directories of this machine at the same paths."""
+    from pipeline.runners.kubeflow.compiling import compile_pipeline
+
+    deployment = Deployment(
+        image,
+        str(home),
+        serving=Mount(str(served)),
+        data=Mount(str(data)) if data else None,
+        retries=0,  # kfp 2.17 makes them, after a refusal as well
+    )
+    return compile_pipeline(preset, overrides, deployment)
 
 
 def _prepared_data(configured: RunConfig) -> Path | None:
