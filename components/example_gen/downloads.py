@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -63,7 +64,8 @@ def prepare(builder: tfds.core.DatasetBuilder, dataset: str) -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:_KEPT_ERROR_CHARACTERS]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return re.sub(r"<\S+ object at \w+>: ", "", line)[:_KEPT_ERROR_CHARACTERS]  # of urllib3
 
 
 def _require_readable(home: Path) -> None:

@@ -3,7 +3,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -374,11 +374,24 @@ def test_a_download_that_fails_or_stalls_is_refused_with_the_ways_out(
     assert "use --dataset mnist_sample" in message
 
 
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        (lambda server: server.replace("http:", "https:"), "SSL"),
+        (lambda server: "http://localhost:1", "Connection refused"),
+    ],
+)
 def test_why_a_server_does_not_answer_is_said(
-    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    address: Callable[[str], str],
+    why: str,
+    server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    offer(monkeypatch, f"{server.replace('http:', 'https:')}/file", "0" * 64)
-    assert re.search(r"localhost does not answer \(.*SSL", refusal("tiny_remote", tmp_path))
+    offer(monkeypatch, f"{address(server)}/file", "0" * 64)
+    message = refusal("tiny_remote", tmp_path)
+    assert re.search(rf"localhost does not answer \(.*{why}", message)
+    assert " object at 0x" not in message
 
 
 def rows_of(image_set: ImageSet) -> list[SourceRows]:
