@@ -44,7 +44,7 @@ _STROKES = (Bands("mean_intensity", (0.11, 0.147)),)
 DATASET_DEFAULTS: Mapping[str, DatasetDefaults] = {
     "mnist_sample": DatasetDefaults(0.96, 0.88, 0.003, (0.01, 0.50), 0.005, _STROKES),
     "mnist": DatasetDefaults(0.99, 0.97, 0.0032, (0.01, 0.50), 0.005, _STROKES),
-    "fashion_mnist": DatasetDefaults(0.90, 0.65, 0.01, (0.01, 0.88)),
+    "fashion_mnist": DatasetDefaults(0.90, 0.65, 0.01, (0.01, 0.88), 0.005),
     "kmnist": DatasetDefaults(0.94, 0.88, 0.007, _ANY_BUT_BLANK),
     "emnist/balanced": DatasetDefaults(0.84, 0.45, 0.01, _ANY_BUT_BLANK),
     "cifar10": DatasetDefaults(0.65, 0.40, 0.02, _ANY_BUT_BLANK),
