@@ -27,7 +27,6 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from own_images import write_idx
 from processes import Run, measure, measure_run, medians
 
 from components.example_gen import idx
@@ -59,12 +58,21 @@ def repeat(source: Path, target: Path, times: int) -> Path:
 
 def draw(folder: Path, rows: int) -> None:
     """Writes IDX files of that many different training images: a bright bar on noise."""
+    folder.mkdir()
     rng = np.random.default_rng(0)
-    for split, count in (("train", rows), ("test", TEST_ROWS)):
+    for role, count in (("train", rows), ("t10k", TEST_ROWS)):
         labels = np.arange(count) % CLASSES
         images = rng.integers(0, 32, (count, SIDE, SIDE), np.uint8)
         images[np.arange(count)[:, None], 2 * labels[:, None] + np.arange(6), 6:22] += 200
-        write_idx(folder, split, images, labels)
+        write_idx(folder, role, images, labels)
+
+
+def write_idx(folder: Path, role: str, images: np.ndarray, labels: np.ndarray) -> None:
+    """Writes the two IDX files of a split."""
+    for name, magic, values in (("images-idx3", 0x803, images), ("labels-idx1", 0x801, labels)):
+        header = struct.pack(f">{1 + values.ndim}I", magic, *values.shape)
+        content = header + values.astype(np.uint8).tobytes()
+        (folder / f"{role}-{name}-ubyte").write_bytes(content)
 
 
 def run_on_flink(component: str, folder: str, root: str, jars: str) -> None:
