@@ -101,8 +101,12 @@ def _require_database(database: Path) -> None:
         opened = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", timeout=1.0, uri=True)
         with contextlib.closing(opened):
             opened.execute("SELECT count(*) FROM Execution").fetchall()
+            # ML Metadata would print a warning of its own about a page that is damaged.
+            ((finding,), *_) = opened.execute("PRAGMA quick_check(1)").fetchall()
     except sqlite3.Error as error:
-        raise NoMetadata(f"{database} cannot be read: {error}") from error
+        finding = str(error)
+    if finding != "ok":
+        raise NoMetadata(f"{database} cannot be read: {' '.join(finding.split())}")
 
 
 def _described(store: MetadataStore, execution: Any) -> Execution:

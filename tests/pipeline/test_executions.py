@@ -1,6 +1,8 @@
 """Executions as TFX records them, in a database that is written here."""
 
+import contextlib
 import datetime
+import sqlite3
 import time
 from pathlib import Path
 
@@ -68,7 +70,9 @@ def test_what_came_from_the_cache_names_who_made_it(database: Path) -> None:
     assert executions_of(database, "run-2") == []
 
 
-def test_a_database_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_read_is_one_line(
+    database: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(NoMetadata, match=r"there is no .*: give the --pipeline-root of the run"):
         executions_of(tmp_path / "metadata.sqlite", "run-1")
     (tmp_path / "damaged").write_bytes(b"no database" * 100)
@@ -77,3 +81,15 @@ def test_a_database_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     with pytest.raises(NoMetadata, match="no such table"):
         executions_of(tmp_path / "empty", "run-1")
+    with contextlib.closing(sqlite3.connect(database)) as opened:
+        ((size,),) = opened.execute("PRAGMA page_size")
+        ((page,),) = opened.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'ExecutionProperty'"
+        )
+    content = database.read_bytes()
+    begin, end = (page - 1) * size, page * size
+    (tmp_path / "torn").write_bytes(content[:begin] + bytes(size) + content[end:])
+    with pytest.raises(NoMetadata, match="torn cannot be read: ") as refused:
+        executions_of(tmp_path / "torn", "run-1")
+    assert "\n" not in str(refused.value)
+    assert caplog.records == []
