@@ -26,6 +26,7 @@ from components import serving_dir
 from components.serving_dir.log import Approval, Rejection, Withdrawal, rejected
 from components.serving_dir.manifest import are_overrides
 from components.serving_dir.reading import approved, withdrawn
+from pipeline.config import SERVING
 from pipeline.result import (
     FAILED,
     HELD,
@@ -129,7 +130,7 @@ def _read(root: Path, run_id: str, decisions_in: _DecisionsIn) -> RunRecord | No
     record = root / REPORTS / f"{run_id}.json"
     try:
         content = strict_json.loads(read_regular(record, max_bytes=_MAX_BYTES).decode())
-        return RunRecord(run_id, began, **_described(content, decisions_in), **given)
+        return RunRecord(run_id, began, **_described(content, root, decisions_in), **given)
     except FileNotFoundError:
         if "report" in given:  # it is written when the outcome is known
             reason = "its report says how it ended; runs of older versions left no record"
@@ -141,21 +142,22 @@ def _read(root: Path, run_id: str, decisions_in: _DecisionsIn) -> RunRecord | No
         return RunRecord(run_id, began, UNREADABLE, reason, **given)
 
 
-def _described(content: Any, decisions_in: _DecisionsIn) -> dict[str, Any]:
+def _described(content: Any, root: Path, decisions_in: _DecisionsIn) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("outcome") not in _OUTCOMES:
         raise ValueError("it is no record of a run")
     release, metrics, dataset, seconds = (
         _object(content, name) for name in ("release", "metrics", "dataset", "seconds")
     )
     made = _object(content, "pending") if content["outcome"] == HELD else release
-    path, version = made.get("path"), made.get("version")
-    held, since = decisions_in(Path(path).parent) if isinstance(path, str) else ({}, {})
+    path = _found(made["path"], root) if isinstance(made.get("path"), str) else None
+    version = made.get("version")
+    held, since = decisions_in(path.parent) if path else ({}, {})
     decided = held.get(str(made.get("run_id")))
     if isinstance(decided, Approval):
         version = decided.version
     version = version if strict_json.is_count(version) else None
     withdrawal = None if version is None else since.get(version)
-    said = [str(one) for one in (decided, withdrawal) if one] or [_reason(content)]
+    said = [str(one) for one in (decided, withdrawal) if one] or [_reason(content, path)]
     overridden = _object(_object(content, "gate"), "overrides")
     if version is not None and are_overrides(overridden):
         said.append(overrides(overridden))
@@ -167,6 +169,16 @@ def _described(content: Any, decisions_in: _DecisionsIn) -> dict[str, Any]:
         "version": version,
         "seconds": _number(seconds.get("total"), most=math.inf),
     }
+
+
+def _found(path: str, root: Path) -> Path:
+    """Returns where a version or a held model is, also after the pipeline root was moved."""
+    recorded = Path(path)
+    served = recorded.parent
+    moved = root / SERVING / served.name
+    if served.parent.name == SERVING and not served.exists() and moved.exists():
+        return moved / recorded.name
+    return recorded
 
 
 def _decisions_in(served: Path) -> _Decisions:
@@ -185,13 +197,12 @@ def _number(value: object, *, most: float) -> float | None:
     return float(value) if is_number and 0.0 <= value <= most else None  # type: ignore[arg-type, operator]
 
 
-def _reason(content: _Fields) -> str:
+def _reason(content: _Fields, path: Path | None) -> str:
     """The error, where a held model waits, or the first failed check and how many others failed."""
     if isinstance(content.get("error"), str):
         return " ".join(content["error"].split())
     if content["outcome"] == HELD:
-        path = _object(content, "pending").get("path")
-        if isinstance(path, str) and not os.path.exists(path):
+        if path and not os.path.exists(path):
             return f"the model waited for approval in {path}, which is gone: run again"
         return _WAITS
     checks = _object(content, "gate").get("checks")

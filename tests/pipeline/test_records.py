@@ -82,6 +82,23 @@ def test_a_held_run_whose_model_is_gone_says_so(tmp_path: Path) -> None:
     assert records.read_all(tmp_path)[0].reason == gone
 
 
+def test_decisions_are_found_in_a_pipeline_root_that_was_moved(tmp_path: Path) -> None:
+    root, serving = tmp_path / "root", tmp_path / "root" / "serving" / "mnist"
+    publish(letter_model(tmp_path, "a"), serving, {})
+    done = publish(letter_model(tmp_path, "b"), serving, {"run_id": RUN_ID})
+    released = dataclasses.replace(RELEASED_RUN, release=Release(done.version, str(done.path)))
+    waiting = Waiting("20261127T101500Z-3f2a", str(serving / ".pending-20261127T101500Z-3f2a"))
+    held = dataclasses.replace(released, run_id=waiting.run_id, outcome=HELD, release=None)
+    for run in (released, dataclasses.replace(held, pending=waiting)):
+        records.write(run, root / "reports")
+    rollback(serving, reason="worse")
+    Path(waiting.path).mkdir()
+    moved = root.rename(tmp_path / "moved")
+    held_run, withdrawn_run = records.read_all(moved)
+    assert "tfx-mnist versions" in held_run.reason
+    assert re.fullmatch("withdrawn by version 3 at 2.*: worse", withdrawn_run.reason)
+
+
 def test_a_run_says_that_its_version_was_withdrawn(tmp_path: Path) -> None:
     serving = tmp_path / "serving"
     for letter, run_id in (("a", RUN_ID), ("b", "20261126T101500Z-3f2a")):
