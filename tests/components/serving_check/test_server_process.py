@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -67,7 +68,8 @@ def test_nothing_is_left_when_its_user_is_killed_with_the_whole_job(tmp_path):
         "with server_process(['tail', '-f', '/dev/null', str(directory)], directory):\n"
         "    os.killpg(0, signal.SIGKILL)\n"
     )
-    subprocess.run(_python(code), cwd=ROOT, check=False, start_new_session=True)
+    done = subprocess.run(_python(code), cwd=ROOT, check=False, start_new_session=True)
+    assert done.returncode == -signal.SIGKILL
     wait_until(lambda: not directory.exists() and not running(str(directory)))
     assert (ROOT / "components").is_dir()
 
