@@ -1,5 +1,6 @@
 """A Spark cluster of real processes on this machine, with Beam's job server in front of it."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,7 +8,8 @@ from tests.e2e.job_services import JAVA, Cluster, Processes
 from tests.loopback import answers, free_ports
 
 JOB_DONE = "Successfully stopped SparkContext"  # says the log
-_FIRST_TASKS = 4  # two on each Worker: of some 25 in ExampleGen
+AGAIN = re.compile(r"Starting task (\d+\.[1-9]|\S+ in stage \d+\.[1-9])")  # says the log
+_EXECUTORS = ("on localhost (executor 0)", "on localhost (executor 1)")
 
 
 class Spark(Cluster):
@@ -37,10 +39,14 @@ class Spark(Cluster):
     def replace_busy_worker(self) -> bool:
         """Kills a Worker and its executor in the middle of a job and starts another Worker.
 
-        Returns False, and does nothing, where no job has ended its first tasks.
+        Returns False, and does nothing, where not each executor of a job has ended a task.
         """
-        _, _, job = self._processes.log("jobs").read_text().rpartition("Running Spark version")
-        if job.count("Finished task") < _FIRST_TASKS or JOB_DONE in job:
+        job = self.jobs()[-1]
+        if JOB_DONE in job or not all(executor in job for executor in _EXECUTORS):
             return False
         self._replace_worker()
         return True
+
+    def jobs(self) -> list[str]:
+        """What the log says of each job; of none where there was none."""
+        return self._processes.log("jobs").read_text().split("Running Spark version")[1:] or [""]

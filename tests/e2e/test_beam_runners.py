@@ -21,8 +21,8 @@ from pipeline.config import RunConfig
 from pipeline.runners import local
 from tests.e2e.flink_cluster import Flink
 from tests.e2e.job_services import START_S, Processes, python_service
+from tests.e2e.spark_cluster import AGAIN, Spark
 from tests.e2e.spark_cluster import JOB_DONE as DONE_ON_SPARK
-from tests.e2e.spark_cluster import Spark
 from tests.pipeline.runners.watch import Watch
 from tests.pipeline.thirds import TRAINING, short_run, write_thirds
 
@@ -205,3 +205,5 @@ def test_killed_workers_of_spark_change_nothing(tmp_path, dataset, expected, pro
     released = local.run(config, run_id="run-1", observer=killer)
     assert_released_as_in_one_process(released, expected)
     assert killer.ended() == 2
+    # Each kill lost work, which was done again.
+    assert [bool(AGAIN.search(job)) for job in cluster.jobs()[:2]] == [True, True]
