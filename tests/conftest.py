@@ -29,9 +29,11 @@ def pytest_configure() -> None:
     """Lets Ctrl-C reach the processes that tests start, also where a shell's `&` has it ignored.
 
     Setting it in a child before its program is loaded needs a fork, in which gRPC's handlers write
-    to the child's stderr.
+    to the child's stderr. SIGTERM ends the tests as Ctrl-C does, since the processes of a cluster
+    would outlive tests that end at once.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     del sys.argv[1:]  # TFX reads it for every Beam pipeline, and takes pytest's words for its own
     from trainer.environment import collect_seldom  # which settles what is set above
 
