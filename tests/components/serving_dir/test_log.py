@@ -90,10 +90,16 @@ def test_on_a_full_disk_no_decision_is_lost_or_counted_twice(small_disk: Path) -
 def test_what_the_system_takes_in_pieces_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, content: write(descriptor, content[:7]))
+    write, taken = os.write, []
+
+    def take_seven(descriptor: int, content: bytes) -> int:
+        taken.append(write(descriptor, content[:7]))
+        return taken[-1]
+
+    monkeypatch.setattr(os, "write", take_seven)
     with opened(tmp_path) as log:
         log.append([{"number": 1}, {"number": 2}])
+    assert taken == [7, 7, 7, 7]  # two lines of 14 bytes
     with opened(tmp_path) as log:
         assert [json.loads(line) for line in log.lines] == [{"number": 1}, {"number": 2}]
 
