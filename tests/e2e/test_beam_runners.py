@@ -7,6 +7,7 @@ Flink takes part in `make e2e-flink` and `.ci/run` alone, Spark in `make e2e-spa
 import contextlib
 import dataclasses
 import os
+import re
 import signal
 import threading
 import time
@@ -195,7 +196,8 @@ def test_where_flink_restarts_jobs_killed_workers_change_nothing(
     assert_done_by_the_service(processes)
     assert killer.ended() == 2
     # Each kill hit a TaskManager that was at work.
-    assert processes.log("master").read_text().count(" from state RUNNING to RESTARTING") >= 2
+    log = processes.log("master").read_text()
+    assert len(set(re.findall(r"Job (\S+) .* from state RUNNING to RESTARTING", log))) == 2
 
 
 def test_killed_workers_of_spark_change_nothing(tmp_path, dataset, expected, processes):
