@@ -85,6 +85,8 @@ def test_next_version_is_highest_plus_one_whatever_the_clock_says(
     assert publish_in(1971, other_model) == 2
     shutil.rmtree(serving / "1")
     assert publish_in(1971, model) == 3
+    years = [version.manifest.published_at[:4] for version in versions(serving)]
+    assert years == ["1971", "1971"]
 
 
 def test_same_model_is_not_published_twice(model: Path, serving: Path) -> None:

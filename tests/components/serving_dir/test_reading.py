@@ -319,6 +319,7 @@ def test_a_withdrawn_version_is_never_read_without_its_mark(
 
     monkeypatch.setattr(version, "read_regular", read_then_prune)
     assert marks_in(serving) == {2: 3}
+    assert not (serving / "2").exists()
 
 
 # --- a model's manifest, wherever it lies --------------------------------------------------------
@@ -356,3 +357,4 @@ def test_a_manifest_is_parsed_once_until_it_changes(
     file = serving / "2" / MANIFEST_NAME
     file.write_text(file.read_text().replace('"version": 2', '"version": 3'))  # of the same size
     assert versions(serving)[-1].problems == ("manifest.json is that of version 3",)
+    assert len(parsed) == 1
