@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,21 +119,24 @@ def test_what_a_version_does_not_say_in_whole_numbers_counts_for_nothing(
     assert number(tmp_path / "serving") == 1
 
 
-def _register_many(directory: Path, process: int) -> None:
+def _register_many(directory: Path, process: int, numbers: Any) -> None:
     for index in range(20):
-        register(directory, decision(model=f"{process}-{index}"), run_id="run")
+        numbers.put(number(directory, model=f"{process}-{index}"))
 
 
-def test_processes_at_once_lose_no_decision(tmp_path: Path) -> None:
+def test_processes_at_once_lose_no_decision_and_get_no_number_twice(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
+    numbers = context.SimpleQueue()
     processes = [
-        context.Process(target=_register_many, args=(tmp_path, number)) for number in range(4)
+        context.Process(target=_register_many, args=(tmp_path, process, numbers))
+        for process in range(4)
     ]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
         assert process.exitcode == 0
+    assert sorted(numbers.get() for _ in range(80)) == [*range(1, 81)]
     assert number(tmp_path, model="last") == 81
 
 
