@@ -80,7 +80,10 @@ def config(thirds: str, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 
 @pytest.fixture(scope="module")
 def first(config: RunConfig) -> Run:
-    return run(config, "run-1")
+    with pytest.MonkeyPatch.context() as patch:
+        # TFX would take `-v` for its own, which wants a value.
+        patch.setattr(sys, "argv", ["tfx-mnist", "run", "-v"])
+        return run(config, "run-1")
 
 
 @pytest.fixture
@@ -220,19 +223,15 @@ def test_a_lost_intermediate_result_is_made_again_and_nothing_is_released(config
     assert versions() == [1]
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
 @pytest.mark.once  # as an altered one
 def test_what_a_killed_run_left_unrecorded_is_made_again(config, first, tmp_path, monkeypatch):
     def end(store, written, find):
-        raise Killed
+        raise KeyboardInterrupt  # that nobody turned into an orderly end
 
     other = {"gate": dataclasses.replace(ANY_MODEL, max_drop=0.8)}
     with monkeypatch.context() as patch:
         patch.setattr(artifact_digests, "record", end)
-        with pytest.raises(Killed):
+        with pytest.raises(KeyboardInterrupt):
             run(config, f"{tmp_path.name}-killed", **other)
     again = run(config, f"{tmp_path.name}-run", **other)
     assert again.result.error is None
@@ -447,6 +446,7 @@ def test_an_evaluation_by_another_floor_fails_and_releases_nothing(
     assert "nothing is released on a contradiction" in failed.result.error
     assert failed.result.release is None
     assert failed.watch.started[-1] == "ReleaseGate"
+    assert "ReleaseGate" not in failed.result.cached
     assert versions() == [1]
     # What was finished before is not done again, and the failure is not taken from the cache.
     again = run(config, "run-7", gate=contradicted)
@@ -479,6 +479,25 @@ def test_data_that_turns_out_bad_while_it_is_read_is_a_users_error(
     assert (failed.result.outcome, failed.result.bad_data) == (result.FAILED, True)
     assert failed.result.error == "ExampleGen: no image of class 2"
     assert not list(root.glob("artifacts/*/ExampleGen/**/*.gz"))
+
+
+def test_an_error_of_the_machine_is_told_with_its_remedy(config, first, monkeypatch):
+    denied = f"{os.path.abspath(config.pipeline_root)}/artifacts/x"
+    for error, remedy in (
+        (MemoryError("Unable to allocate 64.0 TiB"), "and give the same command again"),
+        (
+            PermissionError(errno.EACCES, os.strerror(errno.EACCES), denied),
+            "another --pipeline-root",
+        ),
+    ):
+
+        def fail(self, error=error):
+            raise error
+
+        monkeypatch.setattr(launcher.Launcher, "launch", fail)
+        failed = run(config, "run-14").result
+        assert (failed.outcome, failed.exit_code) == (result.FAILED, 1)
+        assert failed.error.endswith(remedy)
 
 
 def test_a_pipeline_root_that_is_removed_meanwhile_is_said(thirds: str, tmp_path: Path) -> None:
@@ -623,7 +642,8 @@ def test_an_altered_model_is_made_again_and_compared_with_the_release_of_the_old
     assert damaged.endswith(" was altered, or never recorded: making it again")
     assert compared == "The model is not the released one: comparing it with that one"
     assert set(again.result.seconds) == COMPONENTS
-    names = {check.name for check in again.result.checks}
+    names = [check.name for check in again.result.checks]
+    assert len(names) == len(set(names))  # not those of the beginnings before
     assert "not_worse" in names
     assert "baseline" not in names  # "there is no baseline to compare with"
     assert again.result.outcome == result.HELD
