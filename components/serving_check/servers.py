@@ -50,9 +50,7 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 100),
     ("grpc.max_receive_message_length", tensorflow_loader.MAX_BYTES),
 )
-# States of a model: `ModelVersionStatus.State`.
 _AVAILABLE = "AVAILABLE"
-_END = "END"
 # What says nothing about the model that was asked.
 _OF_THE_MACHINE = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.PERMISSION_DENIED)
 
@@ -192,28 +190,23 @@ class _Grpc:
     def _wait_until_loaded(self, timeout_s: float) -> None:
         """The server listens once it has loaded the model (server.cc, `BuildAndStart`)."""
         deadline = time.perf_counter() + timeout_s
-        state = ""
-        while state != _AVAILABLE:
+        while self._state() != _AVAILABLE:
             if self.process.ended():
                 raise self.process.lost()
             if time.perf_counter() > deadline:
                 raise ServerLost(f"not ready in time{self.process.last_line()}")
             time.sleep(_POLL_S)
-            state, error = self._state()
-            if state == _END:
-                raise ServerLost(error, by_itself=True)
 
-    def _state(self) -> tuple[str, str]:
-        """Returns state and error message of the model; ("", "") if not known yet."""
+    def _state(self) -> str:
+        """Returns the state of the model, `ModelVersionStatus.State`; "" if not known yet."""
         request = get_model_status_pb2.GetModelStatusRequest()
         request.model_spec.name = _MODEL
         try:
             response = self._models.GetModelStatus(request, timeout=self._timeout_s)
         except grpc.RpcError:
-            return "", ""
+            return ""
         (version,) = response.model_version_status
-        state = get_model_status_pb2.ModelVersionStatus.State.Name(version.state)
-        return str(state), str(version.status.error_message)
+        return str(get_model_status_pb2.ModelVersionStatus.State.Name(version.state))
 
     def __call__(self, signature: str, inputs: Tensors) -> Tensors:
         request = predict_pb2.PredictRequest()

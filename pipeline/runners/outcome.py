@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from tfx.types.artifact import Artifact
 
@@ -31,9 +29,6 @@ from trainer.tuning.results import tuned
 
 Outputs = Mapping[str, Sequence[Artifact]]
 
-_log = logging.getLogger(__name__)
-_Read = TypeVar("_Read")
-
 
 def read(result: RunResult, name: str, outputs: Outputs, training: HParams) -> None:
     """Adds to the result what the outputs of a component say about it; most say nothing.
@@ -50,7 +45,7 @@ def read(result: RunResult, name: str, outputs: Outputs, training: HParams) -> N
     elif name in GATES:
         given = outputs[GATES[name]][0]
         _read_blessing(result, given)
-        shown = _for_the_report(pictures.read, given)
+        shown = pictures.read(Path(given.uri))
         if name == "DataGate":
             result.suspects = shown
         elif name == "ReleaseGate":
@@ -63,8 +58,8 @@ def read(result: RunResult, name: str, outputs: Outputs, training: HParams) -> N
         found = result.tuning.best.values if result.tuning else {}
         result.hparams = tuned(training, found).to_settings()
         for trained in outputs.get("model_run", ()):
-            result.history = _for_the_report(history.read, trained) or ()
-            result.tensorboard = str(Path(trained.uri).parent)
+            folder = Path(trained.uri)
+            result.history, result.tensorboard = history.read(folder), str(folder.parent)
     elif name == "Pusher":
         _read_pushed(result, outputs["pushed_model"][0])
 
@@ -99,15 +94,6 @@ def _held_by(run_id: str, served: Path) -> Waiting | None:
             if is_of_run(held.run_id, run_id):
                 return Waiting(held.run_id, str(held.path))
     return None
-
-
-def _for_the_report(read_from: Callable[[Path], _Read], artifact: Artifact) -> _Read | None:
-    """Reads what people look at; None, with a line in the log, where it cannot be read."""
-    try:
-        return read_from(Path(artifact.uri))
-    except (OSError, ValueError) as error:
-        _log.warning("the report will lack what lies in %s: %s", artifact.uri, error)
-        return None
 
 
 def _read_blessing(result: RunResult, given: Artifact) -> None:
