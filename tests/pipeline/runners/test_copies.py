@@ -33,8 +33,8 @@ def test_what_this_run_wrote_is_not_downloaded(tmp_path: Path) -> None:
     copies = Copies(tmp_path / "copies", STORE)
     uri = made(copies, "Trainer/model/7", b"weights")
     assert uri == f"{STORE}/Trainer/model/7"
-    assert copies.local(uri) == copies.folder / "Trainer/model/7"
     (copies.folder / "Trainer/model/7/file").write_bytes(b"changed")
+    assert copies.local(uri) == copies.folder / "Trainer/model/7"
     assert (copies.local(uri) / "file").read_bytes() == b"changed"
 
 
@@ -49,6 +49,8 @@ def test_copies_of_an_earlier_run_are_removed_and_downloaded_to_the_same_place(
     assert not copies.folder.exists()
     assert copies.local(uri) == former.folder / "Trainer/model/8"
     assert (copies.local(uri) / "file").read_bytes() == b"weights"
+    (copies.local(uri) / "file").write_bytes(b"downloaded once")
+    assert (copies.local(uri) / "file").read_bytes() == b"downloaded once"
 
 
 @pytest.mark.usefixtures("s3")
