@@ -66,6 +66,15 @@ def test_a_full_disk_is_told_whoever_found_it(tmp_path: Path) -> None:
         assert no_space(_while_handled(found, cause=False), ROOT) == LINE
 
 
+def test_an_undone_transaction_tells_of_a_full_disk_where_the_disk_is_full(tmp_path: Path) -> None:
+    undone = RuntimeError("cannot commit - no transaction is active")
+    told = {
+        root: no_space(undone, RunConfig(pipeline_root=root))
+        for root in ("/proc", str(tmp_path), str(tmp_path / "removed"))  # /proc has no free space
+    }
+    assert [bool(line) for line in told.values()] == [True, False, False]
+
+
 def test_an_error_that_names_its_path_keeps_its_own_line() -> None:
     with (
         pytest.raises(ServingDirError, match="publish m to served: No space left") as served,
