@@ -181,7 +181,9 @@ def test_a_temporary_directory_that_is_removed_meanwhile_is_told_with_the_remedy
     )
     with pytest.raises(FileNotFoundError) as other:
         (tmp_path / "none").read_text()
-    assert limit_reached(other.value) is None
+    for unlike in (tempfile.tempdir, str(tmp_path), None):  # another, one that is there, none yet
+        monkeypatch.setattr(tempfile, "tempdir", unlike)
+        assert limit_reached(other.value) is None
 
 
 def test_an_error_of_ours_has_a_remedy_of_its_own() -> None:
