@@ -68,6 +68,11 @@ def test_what_waits_is_listed_with_the_versions(serving: Path, capfd: Captured) 
     assert (one["run_id"], one["overtaken"], one["overrides"]) == (RUN, False, OVERRIDES)
     publish_letters(serving, "c")
     assert shown(serving, capfd)["pending"][0]["overtaken"]
+    hold_letter(serving, "d", "r2")
+    main(["versions", "--serving-dir", str(serving)])
+    first, second, _ = capfd.readouterr().out.splitlines()[-3:]
+    assert ", overtaken: it cannot be approved any more, overrides gate.max_drop: few te" in first
+    assert second == "waits: r2, accuracy -, compared with version 2"
 
 
 def test_an_approval_releases_and_is_shown_wherever_the_release_is(
