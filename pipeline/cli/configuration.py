@@ -161,15 +161,16 @@ _DETERMINISTIC = (
 )
 _MISSING = "Release although the served version cannot be read; the release record says so."
 _FILE: dict[str, Any] = {"metavar": "FILE", "type": LOCAL_PATH}
+_PATH: dict[str, Any] = {"shell_complete": LOCAL_PATH.shell_complete}  # which its key checks
 _OPTIONS = dict(
     [
         _of_key(
             "--preset", "P", shell_complete=lambda ctx, param, begun: _starting(begun, PRESETS)
         ),
         _of_key("--dataset", "D", cls=DatasetOption),
-        _of_key("--data-dir", "DIR"),
-        _of_key("--pipeline-root", "DIR"),
-        _of_key("--serving-dir", "DIR"),
+        _of_key("--data-dir", "DIR", **_PATH),
+        _of_key("--pipeline-root", "DIR", **_PATH),
+        _of_key("--serving-dir", "DIR", **_PATH),
         _of_key("--artifacts", "URI"),
         _of_key("--seed", "N"),
         _of_key("--replicas", "N"),
@@ -188,6 +189,7 @@ _OPTIONS = dict(
             "Sign the release with a private key, PEM on an elliptic curve.",
             "serving__signing_key",
             metavar="KEY",
+            **_PATH,
         ),
         _switch("--deterministic", "training__deterministic", _DETERMINISTIC),
         _switch("--tune", "tuning__enabled", "Search for hyper-parameters first, see tuning.*."),

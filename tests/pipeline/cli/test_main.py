@@ -288,6 +288,13 @@ def test_version_is_one_line(capfd: Captured) -> None:
     assert re.fullmatch(r"tfx-mnist .+\n", capfd.readouterr().out)
 
 
+def completions(words: str) -> list[str]:
+    """What bash is told, a line each: the kind, and the word."""
+    asked = {"_TFX_MNIST_COMPLETE": "bash_complete", "COMP_WORDS": words}
+    done = process([], {**asked, "COMP_CWORD": str(words.count(" "))})
+    return done.stdout.splitlines()
+
+
 @pytest.mark.once  # click is the same
 @pytest.mark.parametrize(
     ("words", "expected"),
@@ -304,9 +311,24 @@ def test_version_is_one_line(capfd: Captured) -> None:
 def test_a_shell_completes_commands_options_presets_and_keys(
     words: str, expected: set[str]
 ) -> None:
-    asked = {"_TFX_MNIST_COMPLETE": "bash_complete", "COMP_WORDS": words}
-    done = process([], {**asked, "COMP_CWORD": str(words.count(" "))})
-    assert {line.partition(",")[2] for line in done.stdout.splitlines()} == expected
+    assert {line.partition(",")[2] for line in completions(words)} == expected
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "words",
+    [
+        "run --config r",
+        "run --data-dir r",
+        "run --pipeline-root r",
+        "run --serving-dir r",
+        "run --signing-key r",
+        "predict r",
+        "versions --serving-dir r",
+    ],
+)
+def test_a_shell_completes_paths(words: str) -> None:
+    assert completions(f"tfx-mnist {words}") == ["file,r"]  # the shell looks for files and folders
 
 
 @pytest.mark.once
