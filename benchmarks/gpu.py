@@ -18,6 +18,8 @@ import training
 from presets import component_seconds
 from processes import Run, measure_run
 
+from trainer.environment import GPU_FILES, gpu_files
+
 _OPTIONS = ("plain", "bfloat16", "jit_compile")
 # A model of one epoch makes about as many errors as MNIST's own floor allows.
 _LOW_FLOOR = ("--set", "gate.floor=0.95", "--reason", "one epoch measures time")
@@ -58,6 +60,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
+    if not gpu_files():
+        parser.error(
+            f"there is no GPU: no {GPU_FILES}, or CUDA_VISIBLE_DEVICES hides all; "
+            "`tfx-mnist doctor` says what this machine has"
+        )
     components(folder)
     for preset in ("fast", "best"):
         print(f"\n`{preset}`, {_EPOCHS} epochs:\n", flush=True)
