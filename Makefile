@@ -93,4 +93,4 @@ constraints:
 
 clean:
 	rm -rf .venv .uv .kfp .flink .spark build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find pipeline components trainer tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find pipeline components trainer tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
