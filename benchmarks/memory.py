@@ -25,6 +25,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import tests  # noqa: F401 (before IPython, which Keras imports, puts another one on the path)
+
 SIDE = 224
 LARGE, MNIST = (SIDE, SIDE, 3), (28, 28, 1)
 CLASSES = 10
