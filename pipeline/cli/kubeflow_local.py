@@ -63,4 +63,4 @@ def local(
         )
         return containers.run(configured, overrides, options, **told)
 
-    return run.execute(given, run_in_containers, **values)
+    return run.execute(given, run_in_containers, again="begins anew", **values)

@@ -72,9 +72,18 @@ def run(ctx: click.Context, given: Given, /, **values: Any) -> int:
 
 
 def execute(
-    given: Given, run: Runner, *, ci_files: CiFiles, save_hparams: Path | None, verbose: bool
+    given: Given,
+    run: Runner,
+    *,
+    ci_files: CiFiles,
+    save_hparams: Path | None,
+    verbose: bool,
+    again: str = "goes on from what is finished",
 ) -> int:
-    """Runs the pipeline, shows progress and result, and returns the exit code."""
+    """Runs the pipeline, shows progress and result, and returns the exit code.
+
+    `again` says what the same command does after a signal has ended this one.
+    """
     started, run_id = time.monotonic(), _new_run_id()
     as_json = command.as_json(click.get_current_context())
     config = given.configuration()
@@ -102,19 +111,21 @@ def execute(
             _tell(config, result, log.path)
     except (KeyboardInterrupt, Terminated) as end:
         result = dataclasses.replace(result, total_seconds=time.monotonic() - started)
-        return _ended_early(result, end, Path(config.pipeline_root), as_json=as_json)
+        return _ended_early(result, end, again, Path(config.pipeline_root), as_json=as_json)
     _show(result, as_json=as_json)
     return result.exit_code
 
 
-def _ended_early(known: RunResult, end: BaseException, root: Path, *, as_json: bool) -> int:
+def _ended_early(
+    known: RunResult, end: BaseException, again: str, root: Path, *, as_json: bool
+) -> int:
     line, exit_code = "interrupted", ExitCode.INTERRUPTED
     if isinstance(end, Terminated):
         line, exit_code = "terminated", ExitCode.TERMINATED
     stays = {RELEASED: known.release, HELD: known.pending}.get(known.outcome)
     if stays is not None:
         line += f" {stays.said}"
-    line += "; the same command goes on from what is finished"
+    line += f"; the same command {again}"
     ended = dataclasses.replace(known, error=line)
     with contextlib.suppress(OSError):  # the outcome is said, and its record is not worth a wait
         records.write(ended, root / records.REPORTS)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.main import main
+from pipeline.runners.kubeflow import containers
 
 Captured = pytest.CaptureFixture[str]
 
@@ -33,6 +34,18 @@ def test_what_cannot_start_is_said_in_one_line_and_leaves_nothing(
     assert shown.err.startswith(f"tfx-mnist: {line}")
     assert (shown.err.count("\n"), shown.out) == (1, "")
     assert not root.exists()
+
+
+def test_after_a_signal_nothing_is_kept_to_go_on_from(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capfd: Captured
+) -> None:
+    def ctrl_c(*given: object, **told: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(containers, "run", ctrl_c)
+    assert main(["kubeflow", "local", "--image", "i:1", "--pipeline-root", str(root)]) == 130
+    said = "tfx-mnist: interrupted; the same command begins anew\n"
+    assert capfd.readouterr().err == said
 
 
 def test_the_help_names_the_exit_codes_of_run(capfd: Captured) -> None:
