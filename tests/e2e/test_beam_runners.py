@@ -197,7 +197,7 @@ def test_where_flink_restarts_jobs_killed_workers_change_nothing(
     assert killer.ended() == 2
     # Each kill hit a TaskManager that was at work.
     log = processes.log("master").read_text()
-    assert len(set(re.findall(r"Job (\S+) .* from state RUNNING to RESTARTING", log))) == 2
+    assert len(set(re.findall(r"Job (\S+) .* from state RUNNING to RESTARTING", log))) >= 2
 
 
 def test_killed_workers_of_spark_change_nothing(tmp_path, dataset, expected, processes):
