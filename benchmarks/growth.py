@@ -192,7 +192,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--run-to"]:  # a child of `measure_data`
-        run_to(*sys.argv[2:5], sys.argv[5:])
+        run_to(sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:])
     elif sys.argv[1:2] == ["--run-on-flink"]:
         run_on_flink(*sys.argv[2:6])
     else:

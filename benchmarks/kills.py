@@ -64,6 +64,7 @@ def traced(change: Change, serving: Path, *words: str) -> bool:
         os._exit(0)
     command = ["strace", *words, "-p", str(child)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+        assert tracer.stderr
         said = tracer.stderr.readline()
         os.kill(child, *BEGIN)
         _, status = os.waitpid(child, 0)
@@ -97,7 +98,9 @@ def disturb(name: str, change: Change, template: Path, folder: Path, fault: str)
             before.assert_nothing_is_lost(serving, name)
             assert withdrawn_digests(template).keys() <= withdrawn_digests(serving).keys()
             publish(other_model, serving, {})
-            assert verify(live(serving)) == ()
+            now = live(serving)
+            assert now
+            assert verify(now) == ()
             assert hidden_in(serving) == [], hidden_in(serving)
             shutil.rmtree(serving)
     return disturbed

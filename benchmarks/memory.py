@@ -144,7 +144,14 @@ def train_mnist(folder: Path, mode: str, epochs: int) -> dict[str, float]:
     strategy = training.prepare(asked)
     wall, cpu = time.monotonic(), time.process_time()
     splits = training.load_splits(asked)
-    loop.train(hparams, spec=asked.spec, strategy=strategy, seed=0, **splits)
+    loop.train(
+        hparams,
+        spec=asked.spec,
+        train_split=splits["train_split"],
+        eval_split=splits["eval_split"],
+        strategy=strategy,
+        seed=0,
+    )
     return {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu}
 
 
