@@ -104,6 +104,10 @@ def test_what_no_manifest_could_hold_is_not_held(serving: Path) -> None:
     publish_letters(serving, "a")
     with pytest.raises(ServingDirError, match=r"the manifest has 5,.* smaller release record"):
         hold_letter(serving, "b", text="x" * (5 << 20))
+    model = letter_model(serving.parent, "b")
+    given = {"decided": decided_now(model, serving), "documents": {"CARD.md": "x" * (16 << 20)}}
+    with pytest.raises(ServingDirError, match=r"have 16,777,.* at most 16,777,216: release this"):
+        hold(model, serving, {}, run_id="r1", **given)
     assert hidden_in(serving) == []
 
 
@@ -222,6 +226,24 @@ def test_a_changed_record_is_not_released(
     assert numbers(serving) == []
 
 
+@pytest.mark.parametrize("text", ["", "{}", "[]", "3"])
+def test_what_is_no_record_is_damaged(text: str, serving: Path) -> None:
+    record = hold_letter(serving, "b").path / "pending.json"
+    record.write_text(text)
+    assert waiting(serving) == []
+    with pytest.raises(ServingDirError, match=r"pending.json is damaged .*: remove .*pending-r1"):
+        approve(serving, "r1", **WHO)
+    record.unlink()
+    record.mkdir()
+    assert waiting(serving) == []
+    with pytest.raises(ServingDirError, match=r"cannot read what waits in .*: Is a directory"):
+        approve(serving, "r1", **WHO)
+
+
+def compared_with(baseline: object) -> dict[str, object]:
+    return {"model_digest": "0", "compared": {"baseline": baseline, "damage": None}}
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -236,7 +258,10 @@ def test_a_changed_record_is_not_released(
         {"held_at": None},
         {"signed": "yes"},
         {"decided": {"model_digest": 1, "compared": {"baseline": None, "damage": None}}},
-        {"decided": {"model_digest": "0", "compared": {"baseline": {}, "damage": None}}},
+        {"decided": compared_with({})},
+        {"decided": compared_with({"version": "1", "model_digest": "0"})},
+        {"decided": compared_with({"version": 1, "model_digest": None})},
+        {"decided": compared_with({"version": 1, "model_digest": "0", "more": 1})},
         {"decided": {"model_digest": "0", "compared": {"baseline": None, "damage": 1}}},
     ],
     ids=str,
