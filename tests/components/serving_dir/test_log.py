@@ -146,6 +146,11 @@ def test_a_line_cut_anywhere_is_none_until_its_record_is_whole(tmp_path: Path) -
         assert lines == [*content.splitlines(keepends=True)[: len(whole)], b'{"number": 3}\n']
 
 
+def test_a_last_line_that_is_nested_too_deeply_is_none(tmp_path: Path) -> None:
+    (tmp_path / LOG_NAME).write_text("[" * 100_000)
+    assert read_log(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -253,6 +253,7 @@ def test_the_highest_entry_is_live_valid_or_not(serving: Path) -> None:
     for name in ("007", "7 ", "7"):
         (serving / name).mkdir()
     assert (live(serving).path.name, newest_valid(serving).number) == ("7", 2)
+    assert find(serving, 7).path.name == "7"
 
 
 def test_the_version_that_a_rollback_left_is_never_the_newest_valid_one(serving: Path) -> None:
