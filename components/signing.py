@@ -174,10 +174,10 @@ def _verified(bundle: Any, key: ec.EllipticCurvePublicKey) -> Any:
 
     match bundle:
         case {
-            "mediaType": str(kind),
+            "mediaType": kind,
             "dsseEnvelope": {
                 "payload": str(payload),
-                "payloadType": str(payload_kind),
+                "payloadType": payload_kind,
                 "signatures": [{"sig": str(signature)}],
             },
         } if (kind, payload_kind) == (_BUNDLE, _PAYLOAD):
