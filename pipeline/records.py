@@ -113,7 +113,7 @@ def _names(folder: Path, suffix: str) -> set[str]:
         names = os.listdir(folder)
     except FileNotFoundError:
         return set()
-    return {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
+    return {name.removesuffix(suffix) for name in names}
 
 
 def _read(root: Path, run_id: str, decisions_in: _DecisionsIn) -> RunRecord | None:
