@@ -54,7 +54,7 @@ _Fields = Mapping[str, Any]
 
 # What people decided in a serving directory: on held models, by the run that held them, and on
 # versions, by their numbers.
-_Decisions = tuple[Mapping[str, Rejection | Approval], Mapping[int, Withdrawal]]
+_Decisions = tuple[Mapping[str, Rejection | Approval], Mapping[int, Withdrawal | None]]
 _DecisionsIn = Callable[[Path], _Decisions]
 
 

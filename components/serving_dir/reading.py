@@ -170,13 +170,13 @@ def approvals_in(present: Sequence[Version]) -> list[Approval]:
     ]
 
 
-def withdrawn(serving_dir: Path) -> dict[int, Withdrawal]:
-    """Returns why versions are not to be served again, also of pruned ones, by their numbers;
-    raises as `decided_runs`.
+def withdrawn(serving_dir: Path) -> dict[int, Withdrawal | None]:
+    """Returns why versions are not to be served again, also pruned ones, by their numbers; None for
+    one that is there and is not withdrawn. Raises as `decided_runs`.
     """
-    present = {one.number: one.withdrawn for one in versions(serving_dir) if one.withdrawn}
+    present = {one.number: one.withdrawn for one in versions(serving_dir)}
     # Read after the versions: `prune` writes to the log before it removes one.
-    return {one.version: one for one in withdrawals_in_log(serving_dir)} | present
+    return {**{one.version: one for one in withdrawals_in_log(serving_dir)}, **present}
 
 
 def decided_runs(serving_dir: Path) -> set[str]:

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,20 @@ def test_a_run_says_that_its_version_was_withdrawn(tmp_path: Path) -> None:
         assert (third.outcome, third.reason) == (UNCHANGED, second.reason)
     (serving / LOG_NAME).write_text("{\n")
     assert [run.reason for run in records.read_all(tmp_path)] == ["", "", ""]
+
+
+def test_a_number_that_is_used_again_is_not_withdrawn_by_the_log(tmp_path: Path) -> None:
+    serving = tmp_path / "serving"
+    for letter in "ab":
+        publish(letter_model(tmp_path, letter), serving, {})
+    rollback(serving, reason="worse")
+    for number in "123":  # `rm -r SERVING/*` leaves the log
+        shutil.rmtree(serving / number)
+    for letter in "cd":
+        done = publish(letter_model(tmp_path, letter), serving, {})
+    run = dataclasses.replace(RELEASED_RUN, release=Release(done.version, str(done.path)))
+    records.write(run, tmp_path / "reports")
+    assert [(run.version, run.reason) for run in records.read_all(tmp_path)] == [(2, "")]
 
 
 def test_the_run_behind_a_withdrawn_copy_says_so_also_when_both_are_pruned(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ RELEASE = {
         "splits": {"train": {"rows": 2, "class_counts": [1, 1], "digest": "d"}},
     },
     "metrics": {"accuracy": 1.0},
-    "policy": {"floor": 0.0},
+    "policy": {"floor": 0},  # as a tool may have written 0.0
     "reference": REFERENCE,
     "rollback": {"restores": 1, "withdraws": 1, "withdrawn_digest": None, "reason": ""},
     "approval": {
