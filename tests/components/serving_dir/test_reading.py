@@ -32,6 +32,7 @@ from tests.components.serving_dir.samples import (
     publish_letters,
     staging_in,
 )
+from tests.limits import full_disk
 from trainer.host.files import read_regular
 from trainer.host.strict_json import loads
 
@@ -232,6 +233,16 @@ def test_export_refuses_a_damaged_version_and_leaves_nothing(
     [version] = versions(serving)
     with pytest.raises(ServingDirError, match=problem):
         export_model(version, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_export_to_a_full_disk_leaves_nothing(
+    model: Path, serving: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(model, serving, {})
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(ServingDirError, match=r"cannot copy .*: No space left"):
+        export_model(live(serving), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
