@@ -53,6 +53,7 @@ def test_leftovers_of_killed_changes_are_removed(change: Change, serving: Path) 
         (serving / name / "variables").mkdir(parents=True)
     model = letter_model(serving.parent, "a")
     (serving / f"{STAGING_PREFIX}link").symlink_to(model)
+    (serving / f"{STAGING_PREFIX}file").touch()
     change()
     assert set(hidden_in(serving)) <= {".pending-old", ".pending-new"}
     assert model.is_dir()
