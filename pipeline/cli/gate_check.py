@@ -13,8 +13,7 @@ from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.output import Line
 from pipeline.cli.written_files import CiFiles
 from pipeline.config_model import keys
-from pipeline.gate_result import GateResult, JudgedModel
-from pipeline.result import ExitCode
+from pipeline.result import ExitCode, GateResult, JudgedModel
 from trainer import features
 from trainer.host import paths
 
