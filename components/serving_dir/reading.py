@@ -19,7 +19,12 @@ from components.serving_dir.log import (
     withdrawals_in_log,
 )
 from components.serving_dir.manifest import APPROVAL
-from components.serving_dir.model_files import MANIFEST_NAME, ServingDirError, explained
+from components.serving_dir.model_files import (
+    MANIFEST_NAME,
+    NoServingDir,
+    ServingDirError,
+    explained,
+)
 from components.serving_dir.version import Trust, Version, read_version, verify
 from trainer.host.strict_json import INT64_MAX
 
@@ -103,7 +108,7 @@ def require_no_version(directory: str | os.PathLike[str]) -> None:
     """Refuses the directory of a version: a model that is published there would damage it."""
     path = Path(os.path.abspath(directory))
     if os.path.isfile(path / MANIFEST_NAME):
-        raise ServingDirError(
+        raise NoServingDir(
             f"the serving directory {path} is version {path.name} itself: give {path.parent}"
         )
 

@@ -137,17 +137,13 @@ def _check_model(given: Given, values: Mapping[str, Any], *, verbose: bool) -> G
     given.overrides.append(("dataset", dataset))
     config = given.configuration()
     with logs.quiet(show=verbose):
-        from components.evaluation.saved_model import ModelRefused
         from pipeline.model_check import Asked, check_model
 
         asked = Asked(model, values["signature"] or features.SERVING_DEFAULT)
         compared = None
         if baseline is not None:
             compared = Asked(baseline, values["baseline_signature"] or features.SERVING_DEFAULT)
-        try:
-            return check_model(config, asked, compared)
-        except ModelRefused as error:
-            raise UsageError(str(error)) from error
+        return check_model(config, asked, compared)
 
 
 def _lines(result: GateResult) -> Iterator[str | Line]:
