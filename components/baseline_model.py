@@ -62,7 +62,6 @@ class BaselineModelSpec(ComponentSpec):
         "serving_dir": ExecutionParameter(type=str),
         "baseline_version": ExecutionParameter(type=int),
         "baseline_digest": ExecutionParameter(type=str),
-        "code": ExecutionParameter(type=str),
     }
     INPUTS: ClassVar[dict[str, Any]] = {}
     OUTPUTS: ClassVar[dict[str, Any]] = {MODEL: ChannelParameter(type=standard_artifacts.Model)}
@@ -71,21 +70,17 @@ class BaselineModelSpec(ComponentSpec):
 class BaselineModel(base_component.BaseComponent):
     """Hands on a version of the serving directory as a model, or nothing without a baseline.
 
-    Args:
-        code: a digest of the code that copies the version, a part of the cache key.
-
     Output `model`: at most one Model artifact, with the custom property `version`.
     """
 
     SPEC_CLASS = BaselineModelSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(BaselineModelExecutor)
 
-    def __init__(self, *, serving_dir: str, baseline: Baseline | None, code: str = "") -> None:
+    def __init__(self, *, serving_dir: str, baseline: Baseline | None) -> None:
         spec = BaselineModelSpec(
             serving_dir=serving_dir,
             baseline_version=baseline.version if baseline else 0,
             baseline_digest=baseline.model_digest if baseline else "",
-            code=code,
             model=Channel(type=standard_artifacts.Model),
         )
         super().__init__(spec=spec)

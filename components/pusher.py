@@ -53,7 +53,6 @@ def AtomicPusher(
     hyperparameters: InputArtifact[standard_artifacts.HyperParameters] = None,
     signing_key: Parameter[str] = "",
     public_key: Parameter[str] = "",
-    code: Parameter[str] = "",
     hold: Parameter[str] = "",
 ) -> None:
     """Publishes a blessed model as the next version, atomically; a model not blessed, never.
@@ -64,7 +63,6 @@ def AtomicPusher(
             in every run, such as a time, makes every run publish.
         hyperparameters: what a search has found, which replaces values of `training` in `release`.
         signing_key, public_key: paths of the keys, see `components.signing`; empty for none.
-        code: a digest of the code that publishes, a part of the cache key.
         hold: the id of this run if the model is to wait for approval instead of being published.
             It differs in every run, so that no earlier result is taken over from the cache: what
             waited then may be decided now.
@@ -74,7 +72,6 @@ def AtomicPusher(
         KeyRefused: what is signed would not be trusted.
         ServingDirError: nothing could be published.
     """
-    del code
     given = {"data_blessing": data_blessing, "model_blessing": model_blessing}
     given["infra_blessing"] = infra_blessing
     refused = [name for name, one in given.items() if not blessings.is_blessed(one)]

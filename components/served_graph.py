@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -92,6 +93,21 @@ class ServedGraph:
                 "Serving cannot serve it"
             ) from error
         return {name: _array(value) for name, value in outputs.items()}
+
+
+def array_of(tensor: Any) -> npt.NDArray[Any]:
+    """Returns a `TensorProto` as an array, strings as objects.
+
+    Raises KeyError, TypeError or ValueError, as `tf.make_ndarray` does, if it is damaged.
+    One of more values than bytes counts as such: a few bytes may stand for any number of equal
+    values, which no client or server sends.
+    """
+    import tensorflow as tf
+
+    if math.prod(one.size for one in tensor.tensor_shape.dim) > tensor.ByteSize():
+        raise ValueError(f"{tensor.ByteSize()} bytes for a tensor of {tensor.tensor_shape}")
+    array: npt.NDArray[Any] = tf.make_ndarray(tensor)
+    return array
 
 
 def _array(value: Any) -> npt.NDArray[Any]:

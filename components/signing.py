@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.serving_dir.version import Sign, Trust
 from trainer.host import strict_json
+from trainer.host.errors import Refusal
 from trainer.host.files import read_regular
 from trainer.host.text import quoted
 
@@ -43,7 +44,7 @@ _CURVES = {"secp256r1": "SHA256", "secp384r1": "SHA384", "secp521r1": "SHA512"}
 _MAX_BYTES = 16 << 20  # of a key or a signature: a manifest of 4 MiB in base64
 
 
-class KeyRefused(ValueError):
+class KeyRefused(Refusal, ValueError):
     """A key cannot be used; the message is one line for the user."""
 
 
@@ -174,10 +175,10 @@ def _verified(bundle: Any, key: ec.EllipticCurvePublicKey) -> Any:
 
     match bundle:
         case {
-            "mediaType": str(kind),
+            "mediaType": kind,
             "dsseEnvelope": {
                 "payload": str(payload),
-                "payloadType": str(payload_kind),
+                "payloadType": payload_kind,
                 "signatures": [{"sig": str(signature)}],
             },
         } if (kind, payload_kind) == (_BUNDLE, _PAYLOAD):

@@ -25,6 +25,7 @@ from components.serving_dir.version import Sign, Trust
 from components.signing import own_truster, signer, truster
 from pipeline.presets import PRESETS, fitted, takes_residual
 from pipeline.stores import is_uri, require_form
+from trainer.host.errors import Refusal
 from trainer.host.fields import check, setting
 from trainer.host.text import quoted
 from trainer.hparams import HParams
@@ -40,7 +41,7 @@ _KINDS = {
 }
 
 
-class ConfigError(ValueError):
+class ConfigError(Refusal, ValueError):
     """A key or value cannot be used; the message is one line for the user."""
 
 

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from components.gate import slices
 from components.gate.decide import GATE_CHECKS
-from pipeline import network_files
 from pipeline.config import ConfigError, RunConfig
 from pipeline.presets import PRESETS
+from trainer import own_network, weights
 from trainer.host import paths
 from trainer.host.fields import expected, inner_kind
 from trainer.host.registry import Registry
 from trainer.host.text import quoted, unknown
-from trainer.hparams import HYPER_PARAMETERS, HyperParameter
+from trainer.hparams import HYPER_PARAMETERS, HParams, HyperParameter
 
 if TYPE_CHECKING:  # takes 0.1 s to import, and `--help` does without it
     from pydantic import BaseModel, ValidationError
@@ -103,10 +103,11 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
 
     Raises:
       ConfigError: an unknown preset or key (the line names the nearest one), or a bad value.
+      NetworkError: the source of the user's own network cannot be used.
     """
     if preset not in PRESETS:
         raise ConfigError(unknown("preset", preset, PRESETS))
-    own = network_files.own_parameters(overrides)
+    own = _own_parameters(overrides)
     known = {one.name: one for one in described(own)}
     names = [name for name in known if name != "preset"]
     for name, value in overrides.items():
@@ -122,12 +123,39 @@ def build(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
         values = {key: getattr(checked, key) for key in overrides}
         given = frozenset(key.partition(".")[2] for key in values if key.startswith("training."))
         config: RunConfig = _replaced(RunConfig(preset, training=training, given=given), values)
-        network_files.require_choices(config.training, entries)
-        return dataclasses.replace(config, training=network_files.with_found(config.training))
+        _require_choices(config.training, entries)
+        return dataclasses.replace(config, training=_with_found(config.training))
     except ValidationError as error:
         raise ConfigError(_line(error, overrides, known)) from None
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def _own_parameters(overrides: Mapping[str, Any]) -> _Own:
+    named = overrides.get("training.architecture")
+    if not isinstance(named, str) or not own_network.is_own(named):
+        return {}
+    return own_network.parameters(named, own_network.read_source(named))
+
+
+def _require_choices(training: HParams, entries: _Own) -> None:
+    for name, value in training.extra.items():
+        choices = entries[name].choices
+        if choices and value not in choices:
+            raise ConfigError(
+                f"training.extra.{name} is {quoted(value)}, expected one of "
+                f"{', '.join(map(str, choices))}"
+            )
+
+
+def _with_found(training: HParams) -> HParams:
+    """Adds what the files hold that the training names: the source of a network, and weights."""
+    found = {}
+    if own_network.is_own(training.architecture):
+        found[own_network.SOURCE] = own_network.read_source(training.architecture)
+    if training.weights:
+        found[weights.WEIGHTS] = weights.digest_of(training.weights)
+    return dataclasses.replace(training, found=found)
 
 
 def _no_key(name: str, value: Any, known: list[str]) -> ConfigError:

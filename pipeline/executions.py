@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import re
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
 
 # The property of an artifact that holds the digest of its files.
 DIGEST = "files_sha256"
+CODE = "code"  # the parameter of a component that holds the digest of the code that it runs
 
 _RUN, _NODE = "pipeline_run", "node"  # types of contexts, as TFX names them
-_CODE = re.compile(r"\bcode\W+([0-9a-f]{64})\b")
 
 
 class NoMetadata(Exception):
@@ -135,18 +134,7 @@ def _described(store: MetadataStore, execution: Any) -> Execution:
             timespec="seconds"
         ),
         seconds=round((ended - began) / 1000, 3),
-        code=_code(execution),
+        code=execution.custom_properties[CODE].string_value or None,
         made_by=min(makers, default=execution.id),
         outputs=tuple(outputs),
     )
-
-
-def _code(execution: Any) -> str | None:
-    """The parameter `code`, or that within the JSON of TFX's own components' parameters."""
-    given = execution.custom_properties
-    if code := given["code"].string_value:
-        return str(code)
-    for name in ("custom_config", "eval_config"):
-        if match := _CODE.search(given[name].string_value):
-            return match[1]
-    return None

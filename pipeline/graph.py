@@ -25,6 +25,7 @@ from components.pusher import AtomicPusher
 from components.serving_check.serving_check import ServingCheck
 from components.serving_dir.manifest import OVERRIDES, REPORT
 from pipeline.beam_runner import beam_arguments
+from pipeline.executions import CODE
 from pipeline.records import REPORTS
 from pipeline.run_plan import RunPlan
 from trainer import preprocessing, run_fn
@@ -40,11 +41,15 @@ def create_pipeline(plan: RunPlan) -> Pipeline:
     """
     data = _data(plan)
     training = _training(plan, data)
+    components = [*data, *filter(None, training), *_release(plan, data, training)]
+    for node in components:
+        if node.id in plan.code:  # no component reads it, but TFX's cache looks at every parameter
+            node.exec_properties[CODE] = plan.code[node.id]
     slug = plan.dataset.slug
     return Pipeline(
         pipeline_name=f"tfx-mnist.{slug}",
         pipeline_root=str(plan.root / "artifacts" / slug),
-        components=[*data, *filter(None, training), *_release(plan, data, training)],
+        components=components,
         enable_cache=plan.config.cache,
         beam_pipeline_args=list(beam_arguments(plan.config.beam_args)),
     )
@@ -90,14 +95,12 @@ def _data(plan: RunPlan) -> _Data:
     example_gen = ImageExampleGen(
         dataset=dataset.to_json(),
         data_dir=plan.config.data_dir or "",
-        code=plan.code["ExampleGen"],
     ).with_id("ExampleGen")
     examples = example_gen.outputs["examples"]
     schema_gen = CuratedSchema(
         dataset=dataset.to_json(),
         min_mean_intensity=bounds.min_mean_intensity,
         max_mean_intensity=bounds.max_mean_intensity,
-        code=plan.code["CuratedSchema"],
     )
     schema = schema_gen.outputs["schema"]
     statistics_gen = StatisticsGen(examples=examples, schema=schema)
@@ -106,7 +109,6 @@ def _data(plan: RunPlan) -> _Data:
     baseline_model = BaselineModel(
         serving_dir=plan.serving_dir,
         baseline=plan.context.baseline,
-        code=plan.code["BaselineModel"],
     )
     data_gate = DataGate(
         examples=examples,
@@ -115,7 +117,6 @@ def _data(plan: RunPlan) -> _Data:
         schema=schema,
         released=plan.released_data,
         bounds=json.dumps(dataclasses.asdict(bounds), sort_keys=True),
-        code=plan.code["DataGate"],
     )
     return _Data(
         example_gen, schema_gen, statistics_gen, example_validator, baseline_model, data_gate
@@ -131,7 +132,7 @@ def _training(plan: RunPlan, data: _Data) -> _Training:
         splits_config=_SPLITS_CONFIG,
         materialize=False,
         disable_statistics=True,
-        custom_config={"spec": spec, "code": plan.code["Transform"]},
+        custom_config={"spec": spec},
     )
     # The Tuner and the Trainer are given the same.
     inputs = {
@@ -174,7 +175,6 @@ def _release(plan: RunPlan, data: _Data, training: _Training) -> list[Any]:
         eval_config=eval_config.eval_config(
             plan.policy,
             compared=plan.context.baseline is not None,
-            code=plan.code["Evaluator"],
         ),
         module_path=slice_extractor.__name__,
     )
@@ -187,7 +187,6 @@ def _release(plan: RunPlan, data: _Data, training: _Training) -> list[Any]:
         policy=plan.policy,
         serving_dir=plan.serving_dir,
         damage=plan.context.damage,
-        code=plan.code["ReleaseGate"],
     )
     serving_check = ServingCheck(
         model=training.model,
@@ -197,7 +196,6 @@ def _release(plan: RunPlan, data: _Data, training: _Training) -> list[Any]:
         max_p99_latency_ms=serving.max_p99_latency_ms,
         max_memory_mib=serving.max_memory_mib,
         model_server=serving.model_server,
-        code=plan.code["ServingCheck"],
     )
     pusher = AtomicPusher(
         model=training.model,
@@ -210,7 +208,6 @@ def _release(plan: RunPlan, data: _Data, training: _Training) -> list[Any]:
         release=json.dumps(_release_record(plan), sort_keys=True, allow_nan=False),
         signing_key=serving.signing_key,
         public_key=serving.public_key,
-        code=plan.code["Pusher"],
         hold=plan.hold,
     ).with_id("Pusher")
     return [evaluator, release_gate, serving_check, pusher]

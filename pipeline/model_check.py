@@ -31,8 +31,8 @@ from components.serving_dir.log import Decision
 from components.serving_dir.manifest import Manifest
 from pipeline.config import RunConfig
 from pipeline.dataset_defaults import policy_of
-from pipeline.gate_result import RUN_ID, GateResult, JudgedModel
 from pipeline.places import require_log_place
+from pipeline.result import GATE_CHECK, GateResult, JudgedModel
 from trainer import features
 
 
@@ -83,7 +83,7 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
     )
     served = compared.judged if compared else None
     decision = Decision(predictions.digest, candidate.judged, served, policy.digest)
-    number, lost = register(directory, decision, run_id=RUN_ID)
+    number, lost = register(directory, decision, run_id=GATE_CHECK)
     bound = config.data_gate.max_test_duplicates
     copies = duplicates_check(predictions.repeated, evidence.overall.rows, bound)
     test = {"rows": evidence.overall.rows, "digest": predictions.digest}

@@ -21,36 +21,30 @@ MAX_DATABASE_PATH = 504
 
 
 def require_log_place(config: RunConfig, directory: Path) -> None:
-    """Raises ConfigError if no decision could be logged in the directory, which is the serving
-    directory or lies below the pipeline root.
+    """Refuses a directory in which no decision could be logged: it is the serving directory or lies
+    below the pipeline root.
     """
-    try:
-        paths.require_place("serving_dir" if config.serving_dir else "pipeline_root", directory)
-        serving_dir.require_no_version(directory)
-    except (ValueError, serving_dir.ServingDirError) as error:
-        raise ConfigError(str(error)) from None
+    paths.require_place("serving_dir" if config.serving_dir else "pipeline_root", directory)
+    serving_dir.require_no_version(directory)
 
 
 def require_places(config: RunConfig) -> None:
-    """Raises ConfigError for a directory in which nothing could be written."""
-    try:
-        for name in ("", *_WRITTEN):
-            paths.require_directory("pipeline_root", Path(config.pipeline_root, name))
-        _require_short(config.metadata_path)
-        if config.serving_dir is not None:
-            paths.require_directory("serving_dir", config.serving_dir)
-            serving_dir.require_no_version(config.serving_dir)
-        if config.artifacts is not None and not is_uri(config.artifacts):
-            paths.require_directory("artifacts", config.artifacts)
-        paths.require_temporary_directory()
-    except (ValueError, serving_dir.ServingDirError) as error:
-        raise ConfigError(str(error)) from None
+    """Refuses a directory in which nothing could be written."""
+    for name in ("", *_WRITTEN):
+        paths.require_directory("pipeline_root", Path(config.pipeline_root, name))
+    _require_short(config.metadata_path)
+    if config.serving_dir is not None:
+        paths.require_directory("serving_dir", config.serving_dir)
+        serving_dir.require_no_version(config.serving_dir)
+    if config.artifacts is not None and not is_uri(config.artifacts):
+        paths.require_directory("artifacts", config.artifacts)
+    paths.require_temporary_directory()
 
 
 def _require_short(database: Path) -> None:
     length = len(os.fsencode(os.path.realpath(database)))
     if length > MAX_DATABASE_PATH:
-        raise ValueError(
+        raise ConfigError(
             f"pipeline_root is {quoted(str(database.parent))}, where {database.name} has a path of "
             f"{length:,} bytes, expected {MAX_DATABASE_PATH} at most, as SQLite takes it: choose a "
             "shorter pipeline_root"

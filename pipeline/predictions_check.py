@@ -27,8 +27,8 @@ from components.serving_dir.decisions import register
 from components.serving_dir.log import Decision
 from pipeline.config import ConfigError, RunConfig
 from pipeline.dataset_defaults import DATASET_DEFAULTS, policy_for
-from pipeline.gate_result import RUN_ID, GateResult, JudgedModel
 from pipeline.places import require_log_place
+from pipeline.result import GATE_CHECK, GateResult, JudgedModel
 from trainer.host.paths import slug
 from trainer.host.text import unknown
 
@@ -78,7 +78,7 @@ def check_predictions(
     split = pairing.split_digest(read)
     served = compared.digest if compared else None
     decision = Decision(split, model.digest, served, _policy_digest(policy, further))
-    number, lost = register(directory, decision, run_id=RUN_ID)
+    number, lost = register(directory, decision, run_id=GATE_CHECK)
     test = {"rows": evidence.overall.rows, "digest": split}
     return GateResult(
         dataset={"name": dataset, "digest": None, "splits": {TEST: test}},

@@ -23,7 +23,7 @@ from trainer.architectures import ARCHITECTURES
 from trainer.host import paths
 from trainer.hparams import HParams
 from trainer.tuning import processes
-from trainer.weights import WeightsError, start_from
+from trainer.weights import start_from
 
 
 def require_possible(config: RunConfig) -> None:
@@ -62,13 +62,10 @@ def require_possible(config: RunConfig) -> None:
 
 
 def require_releasable(config: RunConfig, served: Path) -> None:
-    """Raises ConfigError or ServingDirError if no version could be added to the directory."""
-    try:
-        paths.require_directory("serving_dir", served)
-        for name in (serving_dir.LOCK_NAME, serving_dir.LOG_NAME):
-            paths.require_file("serving_dir", served / name)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    """Raises PathRefused or ServingDirError if no version could be added to the directory."""
+    paths.require_directory("serving_dir", served)
+    for name in (serving_dir.LOCK_NAME, serving_dir.LOG_NAME):
+        paths.require_file("serving_dir", served / name)
     read_log(served)
     if not config.hold:  # whoever approves may have the key
         serving_dir.require_signed(serving_dir.live(served), signs=bool(config.serving.signing_key))
@@ -77,7 +74,8 @@ def require_releasable(config: RunConfig, served: Path) -> None:
 def require_fitting(
     config: RunConfig, dataset: DatasetInfo, *, train_rows: int, devices: int
 ) -> None:
-    """Raises ConfigError for a configuration that does not fit the data set.
+    """Raises ConfigError, NetworkError or WeightsError for a configuration that does not fit the
+    data set.
 
     Args:
       train_rows: number of rows of `train`, after `eval` was cut from it.
@@ -147,7 +145,7 @@ def _require_reachable(config: RunConfig, dataset: DatasetInfo) -> None:
 def _require_network(training: HParams, dataset: DatasetInfo) -> None:
     """Builds the network, in this process, and gives it the weights from which it starts.
 
-    Raises ConfigError if the user's own function or the weights do not fit.
+    Raises NetworkError or WeightsError if the user's own function or the weights do not fit.
     """
     from trainer.model import build_model  # Keras takes seconds to import
 
@@ -156,11 +154,8 @@ def _require_network(training: HParams, dataset: DatasetInfo) -> None:
         dataclasses.replace(training, precision="float32"),
         image_shape=dataset.image_shape,
     )
-    try:
-        with own_network.ending_refused(training.architecture):
-            build_model(training, image_shape=dataset.image_shape, num_classes=dataset.num_classes)
-        if training.weights:
-            model = build(num_classes=dataset.num_classes)
-            start_from(model, training, lambda classes: build(num_classes=classes))
-    except (own_network.NetworkError, WeightsError) as error:
-        raise ConfigError(str(error)) from error
+    with own_network.ending_refused(training.architecture):
+        build_model(training, image_shape=dataset.image_shape, num_classes=dataset.num_classes)
+    if training.weights:
+        model = build(num_classes=dataset.num_classes)
+        start_from(model, training, lambda classes: build(num_classes=classes))

@@ -54,7 +54,7 @@ _Fields = Mapping[str, Any]
 
 # What people decided in a serving directory: on held models, by the run that held them, and on
 # versions, by their numbers.
-_Decisions = tuple[Mapping[str, Rejection | Approval], Mapping[int, Withdrawal]]
+_Decisions = tuple[Mapping[str, Rejection | Approval], Mapping[int, Withdrawal | None]]
 _DecisionsIn = Callable[[Path], _Decisions]
 
 
@@ -113,7 +113,7 @@ def _names(folder: Path, suffix: str) -> set[str]:
         names = os.listdir(folder)
     except FileNotFoundError:
         return set()
-    return {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
+    return {name.removesuffix(suffix) for name in names}
 
 
 def _read(root: Path, run_id: str, decisions_in: _DecisionsIn) -> RunRecord | None:

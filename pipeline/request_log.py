@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from components.example_gen.columns import FORMS
 from components.example_gen.data_error import DataError
+from components.served_graph import array_of
 from trainer import features
 from trainer.host.files import require_whole_records
 
@@ -43,13 +43,10 @@ def _request_of(log: Any) -> tuple[Iterable[Any], np.ndarray | None] | None:
     import tensorflow as tf
 
     answered = log.response.outputs.get(features.PROBABILITIES)
-    given = [*log.request.inputs.values(), *([answered] if answered else [])]
-    if any(math.prod(one.size for one in of.tensor_shape.dim) > of.ByteSize() for of in given):
-        return None  # a few bytes may stand for any number of equal values, which no client sends
     try:
-        images = _images_in({k: tf.make_ndarray(v) for k, v in log.request.inputs.items()})
+        images = _images_in({name: array_of(value) for name, value in log.request.inputs.items()})
         if images is not None:
-            return images, answered and tf.make_ndarray(answered).astype(np.float64)
+            return images, answered and array_of(answered).astype(np.float64)
     # Of tensors that are not what they say, or that no model of ours takes.
     except (TypeError, ValueError, KeyError, tf.errors.OpError):
         pass

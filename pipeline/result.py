@@ -1,4 +1,4 @@
-"""The result of a run, which `--json` prints."""
+"""The results of a run, and of the gate without a run, which `--json` prints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.gate.check import Check
+from components.gate.check import Check, passed
 from components.gate.evidence import Evidence
 from components.gate.policy import Policy
 from trainer.host import termination
@@ -23,6 +23,8 @@ HELD = "held"  # every check passed, and the model waits for `tfx-mnist approve`
 UNCHANGED = "unchanged"  # the model is the newest version already
 REFUSED = "refused"  # a gate refused the data or the model; what was served stays
 FAILED = "failed"  # something broke; what was served stays
+
+GATE_CHECK = "gate check"  # of the gate without a run, in the decision log
 
 
 class ExitCode(enum.IntEnum):
@@ -191,6 +193,59 @@ class RunResult:
             "report": self.report,
             "tensorboard": self.tensorboard,
             "error": self.error,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class JudgedModel:
+    """What was put before the gate.
+
+    Attributes:
+      path: of a SavedModel, or of a file of predictions.
+      signature: the one that was asked; None for predictions.
+      takes: the input of a model, such as "image files"; None for predictions.
+    """
+
+    path: str
+    digest: str
+    signature: str | None = None
+    takes: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class GateResult:
+    """The gate's decision on `model`.
+
+    Attributes:
+      dataset: name, digest of the source (both None where the gate knows none), and rows and digest
+        of the test split.
+      log: the file in which the decision was written down.
+      left_out: the checks that could not be made, each with its reason.
+    """
+
+    dataset: Mapping[str, Any]
+    model: JudgedModel
+    baseline: JudgedModel | None
+    evidence: Evidence
+    checks: tuple[Check, ...]
+    log: str
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return passed(self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the object that docs/gate-check.md describes, see `json_able`."""
+        return {
+            "decision": "passed" if self.passed else "refused",
+            "checks": [check.to_dict() for check in self.checks],
+            "left_out": [{"name": name, "reason": reason} for name, reason in self.left_out],
+            "metrics": self.evidence.metrics,
+            "dataset": self.dataset,
+            "model": dataclasses.asdict(self.model),
+            "baseline": self.baseline and dataclasses.asdict(self.baseline),
+            "log": self.log,
         }
 
 

@@ -31,7 +31,7 @@ from pipeline.code_keys import MAKERS, code_keys
 from pipeline.config import ConfigError, RunConfig
 from pipeline.dataset_defaults import bounds_for, policy_of, weakened
 from trainer import own_network
-from trainer.cluster import Cluster, ClusterError
+from trainer.cluster import Cluster
 
 # Libraries whose versions decide what a run computes.
 _LIBRARIES = ("tfx", "tensorflow", "keras")
@@ -164,7 +164,8 @@ def make_plan(config: RunConfig, *, run_id: str) -> RunPlan:
 
     Raises:
       DataError: the data source is refused.
-      ConfigError: the configuration does not fit the data set.
+      ClusterError, ConfigError, NetworkError, WeightsError: the configuration does not fit the
+        machine or the data set.
       ConfigError, ServingDirError: the serving directory cannot be used.
     """
     # Without a cache the model is made anew, and compared with the served version like any other.
@@ -211,10 +212,7 @@ def _with_server(code: str, server: str) -> str:
 
 
 def _workers() -> int:
-    try:
-        cluster = Cluster.from_environment()
-    except ClusterError as error:
-        raise ConfigError(str(error)) from error
+    cluster = Cluster.from_environment()
     if cluster is None:
         return 1
     if not cluster.is_chief:

@@ -261,7 +261,7 @@ def _from_table(file: Path, spec: ImageSpec) -> Served:
     right = np.array(names)[probabilities.argmax(axis=1)] == read.labels
     return Served(
         summarize(probabilities, intensities=intensities, sizes=sizes),
-        Tally(int(known.sum()), int((right & known).sum())) if known.any() else None,
+        Tally(int(known.sum()), int(right.sum())) if known.any() else None,
     )
 
 

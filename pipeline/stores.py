@@ -75,16 +75,14 @@ def require_usable(uri: str) -> None:
 
     Raises StoreError: no such bucket, no server, no permission, or no such file system here.
     """
-    probe, content = f"{uri.rstrip('/')}/{_PROBE}", b"artifacts of tfx-mnist\n"
+    probe = f"{uri.rstrip('/')}/{_PROBE}"
     with _explained("use", uri):
         store, path = _opened(probe, is_probe=True)
         with store.open_output_stream(path) as writer:
-            writer.write(content)
+            writer.write(b"artifacts of tfx-mnist\n")
         with store.open_input_stream(path) as reader:
-            found = reader.read()
+            reader.read()
         store.get_file_info(f"{path}.none")  # asks for a list, as every copy does
-        if found != content:
-            raise OSError(f"{probe} holds {found[:80]!r} and not what was written")
 
 
 @_interruptible

@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trainer.host.errors import Refusal
 from trainer.host.text import quoted
 
 VARIABLE = "TF_CONFIG"
 _ROLES = ("chief", "worker")
 
 
-class ClusterError(ValueError):
+class ClusterError(Refusal, ValueError):
     """TF_CONFIG cannot be used; the message is one line for the user."""
 
 

@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from trainer.host import paths
+from trainer.host.errors import Refusal
 from trainer.host.files import read_regular
 from trainer.host.text import one_line, quoted
 from trainer.hparams import HyperParameter
@@ -46,7 +47,7 @@ _MODULE = "trainer_own_network"  # the name under which a file is executed
 _KINDS = (bool, int, float, str)
 
 
-class NetworkError(ValueError):
+class NetworkError(Refusal, ValueError):
     """The function cannot be used; the message is one line for the user."""
 
     def __init__(self, architecture: str, reason: str, remedy: str = "") -> None:

@@ -26,6 +26,7 @@ from trainer.cluster import Cluster
 from trainer.environment import SEES_GPUS, collect_seldom
 from trainer.host.children import answers, end_with_parent, ending, running_child
 from trainer.host.cuda import library_path
+from trainer.host.errors import UserError
 from trainer.host.text import first_line
 from trainer.job import Job
 
@@ -42,7 +43,7 @@ def seeing_gpus() -> dict[str, str]:
     return {SEES_GPUS: "1", "LD_LIBRARY_PATH": library_path()}
 
 
-class TrainingFailed(RuntimeError):
+class TrainingFailed(UserError, RuntimeError):
     """The training failed; the message is one line for the user."""
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.host.errors import Refusal
 from trainer.host.files import read_pieces
 from trainer.host.text import one_line, quoted
 
@@ -41,7 +42,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 Build = Callable[[int], "keras.Model"]  # of the number of classes
 
 
-class WeightsError(ValueError):
+class WeightsError(Refusal, ValueError):
     """The weights cannot be used; the message is one line for the user."""
 
 

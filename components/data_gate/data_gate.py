@@ -59,7 +59,6 @@ def DataGate(
     blessing: OutputArtifact[standard_artifacts.ExampleAnomalies],
     bounds: Parameter[str],
     released: Parameter[str] = "",
-    code: Parameter[str] = "",
 ) -> None:
     """Writes a blessing that holds the checks, or raises `Refused` with the failed ones first.
 
@@ -72,9 +71,7 @@ def DataGate(
         alone; see `components.blessing`.
       bounds: the fields of `DataBounds` as a JSON object.
       released: the data of the baseline, see `serving_dir.released_data`.
-      code: a digest of the code that checks; changes the cache key.
     """
-    del code
     summary = read(examples)
     splits = artifact_utils.decode_split_names(examples.split_names)
     uris = {split: artifact_utils.get_split_uri([examples], split) for split in splits}

@@ -36,20 +36,19 @@ _Metrics = dict[str, metrics_for_slice_pb2.MetricValue]  # by name
 _OVERALL: _SliceKey = ()
 
 
-def eval_config(policy: Policy, *, compared: bool, code: str) -> config_pb2.EvalConfig:
+def eval_config(policy: Policy, *, compared: bool) -> config_pb2.EvalConfig:
     """TFMA's configuration: models, slices, metrics, and the floor of the accuracy.
 
     The models have the signatures `serving_examples` and `transform_features` of `trainer.export`.
     Slices need `components.evaluation.slice_extractor` in the Evaluator. With `compared`, the
-    evaluation fails if it gets no baseline. `code` is a digest of the code that counts: TFX's
-    Evaluator has no parameter for it, and its cache would not see a change.
+    evaluation fails if it gets no baseline.
     """
     names = (CANDIDATE, BASELINE) if compared else (CANDIDATE,)
     keys = [features.LABEL, *map(str, policy.slices)]
     accuracy = config_pb2.MetricConfig(
         class_name=gate_metrics.GateEvidence.__name__,
         module=gate_metrics.__name__,
-        config=json.dumps({"compared": compared, "code": code}),
+        config=json.dumps({"compared": compared}),
     )
     # Of all examples together; `MetricConfig.threshold` would hold for each slice.
     floor = accuracy.per_slice_thresholds.add(slicing_specs=[config_pb2.SlicingSpec()])

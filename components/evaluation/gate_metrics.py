@@ -48,14 +48,13 @@ class GateEvidence(metric_types.Metric):  # type: ignore[misc]
     """The metrics above, over the examples of each slice.
 
     TFX's Evaluator drops the comparison without a word when it is given no baseline; with
-    `compared`, this metric fails instead. `code`, a digest of this code, becomes a part of the
-    Evaluator's configuration. Sample, mistakes and reference are read of the overall slice only;
-    each other slice adds its own to the evaluation, a sample of up to 30 KB (200 images, ten
-    classes).
+    `compared`, this metric fails instead. Sample, mistakes and reference are read of the overall
+    slice only; each other slice adds its own to the evaluation, a sample of up to 30 KB (200
+    images, ten classes).
     """
 
-    def __init__(self, compared: bool = False, code: str = "", name: str = ACCURACY) -> None:
-        super().__init__(_computations, name=name, compared=compared, code=code)
+    def __init__(self, compared: bool = False, name: str = ACCURACY) -> None:
+        super().__init__(_computations, name=name, compared=compared)
 
 
 metric_types.register_metric(GateEvidence)

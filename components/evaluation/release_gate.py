@@ -142,7 +142,7 @@ class ReleaseGateSpec(ComponentSpec):
     """Parameters, inputs and output of `ReleaseGate`."""
 
     PARAMETERS: ClassVar[dict[str, Any]] = dict.fromkeys(
-        ("policy", "serving_dir", "damage", "code"), ExecutionParameter(type=str)
+        ("policy", "serving_dir", "damage"), ExecutionParameter(type=str)
     )
     INPUTS: ClassVar[dict[str, Any]] = {
         "examples": ChannelParameter(type=standard_artifacts.Examples),
@@ -161,7 +161,6 @@ class ReleaseGate(base_component.BaseComponent):
 
     Args:
       damage: why the served model cannot be read; None where it can.
-      code: a digest of this component's code, a part of the cache key.
       inputs: those of `ReleaseGateSpec`. The examples have the custom property `dataset`;
         `baseline_model` is what the Evaluator was given, and may hold no artifact.
 
@@ -173,14 +172,13 @@ class ReleaseGate(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(ReleaseGateExecutor)
 
     def __init__(
-        self, *, policy: Policy, serving_dir: str, damage: str | None, code: str, **inputs: Any
+        self, *, policy: Policy, serving_dir: str, damage: str | None, **inputs: Any
     ) -> None:
         spec = ReleaseGateSpec(
             **inputs,
             policy=json.dumps(policy.to_config(), sort_keys=True),
             serving_dir=serving_dir,
             damage=damage or "",
-            code=code,
             blessing=Channel(type=standard_artifacts.ModelBlessing),
         )
         super().__init__(spec=spec)

@@ -23,6 +23,7 @@ from components.gate.check import NotChecked
 from components.served_graph import NotRestored, ServedGraph
 from trainer import features
 from trainer.host import paths
+from trainer.host.errors import Refusal
 from trainer.host.text import one_line, quoted
 
 IMAGE_FILES = "image files"
@@ -37,7 +38,7 @@ _GIVE = "give the directory of one, such as that of a released version"
 _NO_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
 
 
-class ModelRefused(Exception):
+class ModelRefused(Refusal):
     """The model does not keep the contract; the message is one line for the user."""
 
 
@@ -156,12 +157,10 @@ def load(
 ) -> Model:
     """Loads a SavedModel whose signature fits the data set's images (height, width, channels).
 
-    Raises ModelRefused if it cannot be loaded, lacks the signature, or has one that does not fit.
+    Raises PathRefused, and ModelRefused if it cannot be loaded, lacks the signature, or has one
+    that does not fit.
     """
-    try:
-        paths.require_no_pattern("the model's directory", path)
-    except ValueError as error:
-        raise ModelRefused(str(error)) from None
+    paths.require_no_pattern("the model's directory", path)
     try:
         graph = ServedGraph(path)
     except _NO_MEMORY as error:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from trainer.host.errors import Refusal
 
-class DataError(ValueError):
+
+class DataError(Refusal, ValueError):
     """The data set cannot be used; one line: the thing, its value, the expected one, the remedy."""
 
     def __init__(self, message: str) -> None:

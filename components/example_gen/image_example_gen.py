@@ -28,7 +28,6 @@ def ImageExampleGen(
     examples: OutputArtifact[standard_artifacts.Examples],
     dataset: Parameter[str],
     data_dir: Parameter[str] = "",
-    code: Parameter[str] = "",
     beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
     """Writes the splits train, eval and test, or nothing.
@@ -38,9 +37,7 @@ def ImageExampleGen(
         their summary, see `examples_summary`.
       dataset: `DatasetInfo.to_json()`, whose fingerprint keeps TFX's cache from returning old data.
       data_dir: tensorflow-datasets' directory; empty for its default.
-      code: a digest of this component's code, a part of the cache key.
     """
-    del code
     planned = DatasetInfo.from_json(dataset)
     try:
         image_set = open_dataset(

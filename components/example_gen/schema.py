@@ -74,7 +74,6 @@ def CuratedSchema(
     dataset: Parameter[str],
     min_mean_intensity: Parameter[float],
     max_mean_intensity: Parameter[float],
-    code: Parameter[str] = "",
 ) -> None:
     """Writes the curated schema as an artifact.
 
@@ -83,9 +82,7 @@ def CuratedSchema(
 
     Args:
       dataset: `DatasetInfo.to_json()`.
-      code: a digest of this component's code, a part of the cache key.
     """
-    del code
     described = json.loads(dataset)
     curated = curated_schema(
         features.ImageSpec.from_config(described),

@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainer.host.errors import UserError
+
 PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
 
 
@@ -84,7 +86,7 @@ class Refused(Exception):
         return f"refused, {len(failed)} of {len(self.checks)} checks failed: " + "; ".join(failed)
 
 
-class NotChecked(Exception):
+class NotChecked(UserError):
     """A check could not be made; one line: what was tried, why it did not work, and the remedy."""
 
 

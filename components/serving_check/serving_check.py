@@ -40,7 +40,6 @@ def ServingCheck(
     max_p99_latency_ms: Parameter[float],
     max_memory_mib: Parameter[float],
     model_server: Parameter[str] = "",
-    code: Parameter[str] = "",
 ) -> None:
     """Blesses a model if a fresh server process loads it and serves it as documented.
 
@@ -51,13 +50,11 @@ def ServingCheck(
       evaluation: with a sample of predictions, see `gate_metrics`.
       max_p99_latency_ms: of requests for one image.
       model_server: path of tensorflow_model_server; if empty, see `find_model_server`.
-      code: a digest of this component's code, a part of the cache key.
 
     Raises:
       FileNotFoundError: there is no server at `model_server`.
       NotChecked: the checks could not be made, for a reason that says nothing about the model.
     """
-    del code
     if not blessings.is_blessed(blessing):
         _log.warning("%s is refused already: not served", model.uri)
         blessings.write(infra_blessing, ())

@@ -6,20 +6,17 @@
 TFX, Beam and what defines our networks are not imported here: a model that needs them cannot be
 served.
 
-A message is a header in JSON, which can run no code, with a text and the names, shapes and types of
-tensors, and then their bytes. The text of a request is the signature; that of an answer is
-`ANSWERED`, or `FAILED` or, where the machine may be the cause, `EXHAUSTED`, and the reason. The
-first answer says that the model is loaded.
+A message is a `PredictRequest` of TensorFlow Serving, which can run no code, behind its size. Its
+signature's name is the text: in a request that of the signature; in an answer `ANSWERED`, or
+`FAILED` or, where the machine may be the cause, `EXHAUSTED`, and the reason. The first answer says
+that the model is loaded.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import io
-import json
 import os
-import re
 import socket
 import struct
 import sys
@@ -28,10 +25,9 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from components.served_graph import ServedGraph
+from components.served_graph import ServedGraph, array_of
 
 ANSWERED = ""
 FAILED = "failed: "
@@ -39,10 +35,7 @@ EXHAUSTED = "exhausted: "
 MAX_BYTES = 512 << 20  # of a message
 
 _NO_REASON = "Graph execution error:"  # begins each error of a session
-_SIZES = struct.Struct("!QQ")  # of the header and of the tensors, in front of them
-_STRINGS = "O"  # bytes objects
-# V is what NumPy does not know, such as bfloat16.
-_NUMBERS = re.compile(r"[<>|][biufcV][1-9][0-9]?")
+_SIZE = struct.Struct("!Q")  # of a message, in front of it
 
 
 class Garbled(Exception):
@@ -57,51 +50,36 @@ def send(
     timeout_s: float | None = None,
 ) -> None:
     """Sends one message of numbers or bytes objects; raises TimeoutError, OSError or Garbled."""
-    entries, data = [], []
+    import tensorflow as tf
+    from tensorflow_serving.apis.predict_pb2 import PredictRequest
+
+    message = PredictRequest()
+    message.model_spec.signature_name = text.encode(errors="backslashreplace").decode()
     for name, value in tensors.items():
-        strings = value.dtype == object
-        items = list(value.flat) if strings else [value.tobytes()]
-        dtype = _STRINGS if strings else value.dtype.str
-        sizes = [len(item) for item in items]
-        entries.append({"name": name, "shape": value.shape, "dtype": dtype, "sizes": sizes})
-        data += items
-    header = json.dumps({"text": text, "tensors": entries}).encode()
-    size = sum(map(len, data))
-    _require_acceptable(len(header) + size)
+        message.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    _require_acceptable(message.ByteSize())
     stream.settimeout(timeout_s)
-    stream.sendall(b"".join([_SIZES.pack(len(header), size), header, *data]))
+    stream.sendall(_SIZE.pack(message.ByteSize()) + message.SerializeToString())
 
 
 def receive(
     stream: socket.socket, *, timeout_s: float | None = None
 ) -> tuple[str, dict[str, npt.NDArray[Any]]]:
     """Waits for one whole message; raises TimeoutError, EOFError (closed), OSError or Garbled."""
+    from google.protobuf.message import DecodeError
+    from tensorflow_serving.apis.predict_pb2 import PredictRequest
+
     end = None if timeout_s is None else time.monotonic() + timeout_s
-    sizes = _SIZES.unpack(_read(stream, _SIZES.size, end))
-    _require_acceptable(sum(sizes))
-    header, data = (_read(stream, size, end) for size in sizes)
+    (size,) = _SIZE.unpack(_read(stream, _SIZE.size, end))
+    _require_acceptable(size)
     try:
-        message, rest = json.loads(header), io.BytesIO(data)
-        tensors = {str(entry["name"]): _tensor(entry, rest) for entry in message["tensors"]}
-        if rest.read(1):
-            raise ValueError("more than the tensors")
-        return str(message["text"]), tensors
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        message = PredictRequest.FromString(_read(stream, size, end))
+        if message.ByteSize() != size:  # protobuf 3 warns, and leaves out what it cannot read
+            raise ValueError("more than a PredictRequest")
+        tensors = {name: array_of(value) for name, value in message.inputs.items()}
+    except (DecodeError, KeyError, TypeError, ValueError) as error:
         raise Garbled(f"no message: {error!r:.200}") from None
-
-
-def _tensor(entry: Mapping[str, Any], rest: io.BytesIO) -> npt.NDArray[Any]:
-    items = [rest.read(max(size, 0)) for size in entry["sizes"]]
-    if [len(item) for item in items] != entry["sizes"]:
-        raise ValueError("less than the tensors")
-    if entry["dtype"] == _STRINGS:
-        value = np.empty(len(items), object)
-        value[:] = items
-    elif _NUMBERS.fullmatch(entry["dtype"]):
-        value = np.frombuffer(b"".join(items), np.dtype(entry["dtype"]))
-    else:
-        raise ValueError(f"{entry['dtype']!r} is no kind of numbers")
-    return value.reshape(entry["shape"])
+    return message.model_spec.signature_name, tensors
 
 
 def _require_acceptable(size: int) -> None:

@@ -110,8 +110,8 @@ class Manifest:
         for name in sorted(manifest.files.keys() & manifest.documents.keys()):
             raise ValueError(f"it lists {name!r} among files and documents")
         rollback = manifest.rollback
-        if rollback and max(rollback.restores, rollback.withdraws) >= manifest.version:
-            raise ValueError(f"its rollback is of {rollback.withdraws}, expected an older version")
+        if rollback and (newest := max(rollback.restores, rollback.withdraws)) >= manifest.version:
+            raise ValueError(f"its rollback is of {newest}, expected an older version")
         if digest_of_records(manifest.files) != manifest.model_digest:
             raise ValueError("its model_digest is not that of its files")
         return manifest

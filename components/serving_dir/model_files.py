@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.host.errors import Refusal, UserError
 from trainer.host.files import let_read, read_pieces, sync_directory
 
 MANIFEST_NAME = "manifest.json"
@@ -38,12 +39,18 @@ _REMEDIES = {
 }
 
 
-class ServingDirError(RuntimeError):
+class ServingDirError(UserError, RuntimeError):
     """One line: what could not be done with the serving directory, why, and the remedy."""
+
+
+class NoServingDir(ServingDirError, Refusal):
+    """What was given is another kind of directory."""
 
 
 class StaleDecision(ServingDirError):
     """A decision to release does not hold any more, and nothing was published."""
+
+    exit_code = 3
 
 
 def explain(error: OSError) -> str:

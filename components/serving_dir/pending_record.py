@@ -74,14 +74,13 @@ def read(path: Path) -> Pending:
         text = read_regular(record, max_bytes=_MAX_BYTES)
     try:
         content = strict_json.loads(text.decode("ascii"))
-        digest = content.pop("sha256")
-        if digest != _digest(content):
+        if not isinstance(content, dict) or content.pop("sha256", None) != _digest(content):
             raise ValueError("its sha256 is not that of its content")
         held = _held(content, path)
         if path.name != f"{PENDING_PREFIX}{held.run_id}":
             raise ValueError(f"it is that of the run {held.run_id}")
         return held
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError) as error:
         raise ServingDirError(
             f"{record} is damaged ({error}): remove {path}, and run again"
         ) from error
@@ -89,7 +88,7 @@ def read(path: Path) -> Pending:
 
 def _to_json(held: Pending) -> str:
     content = _content(held)
-    text = json.dumps({**content, "sha256": _digest(content)}, indent=2, allow_nan=False) + "\n"
+    text = json.dumps({**content, "sha256": _digest(content)}, indent=2) + "\n"
     if len(text) > _MAX_BYTES:
         raise ServingDirError(
             f"the release record and its documents have {len(text):,} bytes, expected at most "

@@ -19,7 +19,12 @@ from components.serving_dir.log import (
     withdrawals_in_log,
 )
 from components.serving_dir.manifest import APPROVAL
-from components.serving_dir.model_files import MANIFEST_NAME, ServingDirError, explained
+from components.serving_dir.model_files import (
+    MANIFEST_NAME,
+    NoServingDir,
+    ServingDirError,
+    explained,
+)
 from components.serving_dir.version import Trust, Version, read_version, verify
 from trainer.host.strict_json import INT64_MAX
 
@@ -103,7 +108,7 @@ def require_no_version(directory: str | os.PathLike[str]) -> None:
     """Refuses the directory of a version: a model that is published there would damage it."""
     path = Path(os.path.abspath(directory))
     if os.path.isfile(path / MANIFEST_NAME):
-        raise ServingDirError(
+        raise NoServingDir(
             f"the serving directory {path} is version {path.name} itself: give {path.parent}"
         )
 
@@ -170,13 +175,13 @@ def approvals_in(present: Sequence[Version]) -> list[Approval]:
     ]
 
 
-def withdrawn(serving_dir: Path) -> dict[int, Withdrawal]:
-    """Returns why versions are not to be served again, also of pruned ones, by their numbers;
-    raises as `decided_runs`.
+def withdrawn(serving_dir: Path) -> dict[int, Withdrawal | None]:
+    """Returns why versions are not to be served again, also pruned ones, by their numbers; None for
+    one that is there and is not withdrawn. Raises as `decided_runs`.
     """
-    present = {one.number: one.withdrawn for one in versions(serving_dir) if one.withdrawn}
+    present = {one.number: one.withdrawn for one in versions(serving_dir)}
     # Read after the versions: `prune` writes to the log before it removes one.
-    return {one.version: one for one in withdrawals_in_log(serving_dir)} | present
+    return {**{one.version: one for one in withdrawals_in_log(serving_dir)}, **present}
 
 
 def decided_runs(serving_dir: Path) -> set[str]:

@@ -26,22 +26,19 @@ from pipeline.cli import output
 from pipeline.cli.output import Line
 from pipeline.result import ExitCode
 from trainer.host import paths
+from trainer.host.errors import Refusal, UserError
 from trainer.host.text import quoted, unknown
 
 _PATHS = f"{__name__}.paths"  # in a context's meta: who gave each path so far
 _MOST_DIGITS = 18  # of an int64; Python refuses to read more than 4,300
 
 
-class CommandError(Exception):
-    """The command cannot do its work; the message is one line for the user."""
-
-    exit_code = ExitCode.FAILED
+class CommandError(UserError):
+    """The command cannot do its work."""
 
 
-class UsageError(CommandError):
+class UsageError(CommandError, Refusal):
     """The words make no command, or name something that does not exist."""
-
-    exit_code = ExitCode.USAGE
 
 
 class Reply(NamedTuple):

@@ -25,6 +25,7 @@ from pipeline.cli.command import LOCAL_PATH, keep_apart, pair
 from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build, flatten, keys
 from pipeline.presets import PRESETS
+from trainer.host.errors import Refusal
 from trainer.tuning.results import searched
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -247,6 +248,6 @@ def _checked(path: Path, tree: Mapping[str, Any]) -> dict[str, Any]:
         values = flatten(tree)
         alone = dict(values)
         build(str(alone.pop("preset", RunConfig.preset)), alone)
-    except ConfigError as error:
+    except Refusal as error:
         raise ConfigError(f"{path}: {error}") from None
     return values

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 
 from components.example_gen.sources import parse_dataset
 from components.serving_check.model_server import LOADER
-from components.serving_dir import ServingDirError
 from pipeline.cli import configuration, output
 from pipeline.cli.command import Reply, command, verbose
 from pipeline.cli.configuration import Given, pass_given
-from pipeline.config import ConfigError, RunConfig
+from pipeline.config import RunConfig
 from pipeline.doctor.machine import Engine, Gpu, Machine
 from pipeline.doctor.missing import devices, missing
 from pipeline.hooks import require_programs
 from pipeline.places import require_places
 from pipeline.result import ExitCode
+from trainer.host.errors import UserError
 
 _NOT_INSTALLED = "not installed"
 _MIB_PER_GIB = 1024
@@ -75,7 +75,7 @@ def _refused(config: RunConfig) -> list[str]:
         require_programs(config.hooks)
         require_places(config)
         require_possible(config)
-    except (ConfigError, ServingDirError) as error:
+    except UserError as error:
         return [str(error)]
     return []
 

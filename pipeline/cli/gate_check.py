@@ -13,8 +13,7 @@ from pipeline.cli.configuration import Given, pass_given
 from pipeline.cli.output import Line
 from pipeline.cli.written_files import CiFiles
 from pipeline.config_model import keys
-from pipeline.gate_result import GateResult, JudgedModel
-from pipeline.result import ExitCode
+from pipeline.result import ExitCode, GateResult, JudgedModel
 from trainer import features
 from trainer.host import paths
 
@@ -138,17 +137,13 @@ def _check_model(given: Given, values: Mapping[str, Any], *, verbose: bool) -> G
     given.overrides.append(("dataset", dataset))
     config = given.configuration()
     with logs.quiet(show=verbose):
-        from components.evaluation.saved_model import ModelRefused
         from pipeline.model_check import Asked, check_model
 
         asked = Asked(model, values["signature"] or features.SERVING_DEFAULT)
         compared = None
         if baseline is not None:
             compared = Asked(baseline, values["baseline_signature"] or features.SERVING_DEFAULT)
-        try:
-            return check_model(config, asked, compared)
-        except ModelRefused as error:
-            raise UsageError(str(error)) from error
+        return check_model(config, asked, compared)
 
 
 def _lines(result: GateResult) -> Iterator[str | Line]:

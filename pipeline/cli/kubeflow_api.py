@@ -12,7 +12,6 @@ import click
 
 from pipeline.cli import logs
 from pipeline.cli.command import (
-    CommandError,
     Reply,
     UsageError,
     command,
@@ -94,13 +93,8 @@ def _connection(function: _Function) -> _Function:
         with logs.quiet(show=verbose):
             from pipeline.runners.kubeflow import client
 
-            try:
-                with client.connected(host, namespace=namespace, token=token, **files) as api:
-                    return function(api=api, **values)
-            except client.InvalidRequest as error:
-                raise UsageError(str(error)) from error
-            except client.ClientError as error:
-                raise CommandError(str(error)) from error
+            with client.connected(host, namespace=namespace, token=token, **files) as api:
+                return function(api=api, **values)
 
     return with_client
 

@@ -15,30 +15,19 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from components.example_gen.data_error import DataError
-from components.gate.check import NotChecked
-from components.serving_dir import ServingDirError, StaleDecision
-from components.signing import KeyRefused
 from pipeline.cli import output
-from pipeline.cli.command import Command, CommandError, CommandGroup, UsageError
+from pipeline.cli.command import Command, CommandGroup, UsageError
 from pipeline.cli.configuration import SetOption
 from pipeline.cli.output import PROG
-from pipeline.config import ConfigError
 from pipeline.result import ExitCode, RunResult
 from pipeline.runners.failures import CannotStart, limit_reached
-from trainer.cluster import ClusterError
 from trainer.environment import collect_seldom
+from trainer.host.errors import UserError
 from trainer.host.registry import PluginError
 from trainer.host.termination import Terminated, terminable
 from trainer.host.text import quoted
-from trainer.training_process import TrainingFailed
-from trainer.tuning.processes import WorkerDied
 
 _COMPLETE = "_TFX_MNIST_COMPLETE"  # what click's scripts for the shells set
-
-# Errors whose message is one line for the user.
-_REFUSALS = (ClusterError, ConfigError, DataError, KeyRefused)
-_FAILURES = (NotChecked, PluginError, ServingDirError, TrainingFailed, WorkerDied)
 
 
 def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -161,14 +150,8 @@ def _execute(words: list[str], run: Callable[..., RunResult] | None) -> int:
         return output.end(ExitCode.DONE, shows=True)
     except click.UsageError as error:
         line, exit_code = usage_line(error), ExitCode.USAGE
-    except (CommandError, CannotStart) as error:
+    except (UserError, CannotStart) as error:
         line, exit_code = str(error), error.exit_code
-    except _REFUSALS as error:
-        line, exit_code = str(error), ExitCode.USAGE
-    except StaleDecision as error:
-        line, exit_code = str(error), ExitCode.REFUSED
-    except _FAILURES as error:
-        line, exit_code = str(error), ExitCode.FAILED
     except Exception as error:
         line, exit_code = limit_reached(error) or _system_line(error), ExitCode.FAILED
         if not line:

@@ -13,7 +13,7 @@ import click
 
 from components.example_gen.data_error import DataError
 from components.example_gen.sources import find_name, parse_dataset
-from components.serving_dir import ServingDirError, live, pending, require_no_version
+from components.serving_dir import live, pending, require_no_version
 from components.signing import exposure, require_keys, truster
 from pipeline.cli import output
 from pipeline.cli.command import Command, Reply, UsageError, option, path_option
@@ -138,10 +138,7 @@ def _chosen(serving_dir: Path | None, dataset: str | None, pipeline_root: Path) 
             raise UsageError(
                 f"the serving directory {serving_dir} {actual}: give another --serving-dir"
             )
-        try:
-            require_no_version(serving_dir)
-        except ServingDirError as error:
-            raise UsageError(str(error)) from error
+        require_no_version(serving_dir)
         return serving_dir
     home = pipeline_root / SERVING
     present = _directories_in(home)

@@ -25,7 +25,7 @@ _CHECKS = "the checks"
 
 
 def require_writable(flag: str, what: str, file: Path) -> None:
-    """Raises ConfigError for a file that `write_durably` could not write in the end.
+    """Refuses a file that `write_durably` could not write in the end.
 
     It takes the place of the former file. So that must be a regular one: a device, such as
     /dev/stdout, would be gone for all.
@@ -47,13 +47,10 @@ def require_writable(flag: str, what: str, file: Path) -> None:
             f"cannot save {what} to {file}, which is another user's in a sticky directory: choose "
             f"another {flag}"
         )
-    try:
-        paths.require_no_long_name(flag, os.path.realpath(file))
-        if former:
-            paths.require_access(flag, file)
-        paths.require_writable(flag, folder)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    paths.require_no_long_name(flag, os.path.realpath(file))
+    if former:
+        paths.require_access(flag, file)
+    paths.require_writable(flag, folder)
 
 
 def _is_kept(file: os.stat_result, folder: str) -> bool:

@@ -7,10 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.example_gen.data_error import DataError
 from components.example_gen.sources import parse_dataset
-from components.serving_dir import ServingDirError
-from pipeline.config import ConfigError, RunConfig
+from pipeline.config import RunConfig
 from pipeline.result import ExitCode, RunResult
 from pipeline.runners.failures import CannotStart
 from pipeline.runners.locking import locked
@@ -18,6 +16,7 @@ from pipeline.runners.metadata_database import require_sound
 from pipeline.runners.observer import Observer
 from trainer import placement, training_process
 from trainer.environment import gpu_files
+from trainer.host.errors import UserError
 
 if TYPE_CHECKING:
     from pipeline.run_plan import RunPlan
@@ -53,5 +52,5 @@ def _plan(config: RunConfig, run_id: str) -> RunPlan:
             if config.tuning.enabled:  # it would wait, and hold memory, until the search has ended
                 training_process.end_early()
         return make_plan(config, run_id=run_id)
-    except (ConfigError, DataError, ServingDirError, training_process.TrainingFailed) as error:
+    except UserError as error:
         raise CannotStart(str(error), ExitCode.USAGE) from error

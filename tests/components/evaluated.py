@@ -190,7 +190,7 @@ def evaluate(
     """
     given = compared if given is None else given
     sliced = dataclasses.replace(policy, slices=(*policy.slices, CAMERAS))
-    config = eval_config.eval_config(sliced, compared=compared, code="c0de")
+    config = eval_config.eval_config(sliced, compared=compared)
     measured = artifact(standard_artifacts.ModelEvaluation, path / "evaluation")
     blessing = artifact(standard_artifacts.ModelBlessing, path / "blessing")
     context = base_beam_executor.BaseBeamExecutor.Context(

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,33 @@ def test_a_file_that_is_no_signature_does_not_hold(
     assert problem in found
 
 
+def test_a_directory_in_the_place_of_a_signature_does_not_hold(
+    serving: Path, keys: tuple[Path, Path]
+) -> None:
+    (serving / "2" / SIGNATURE_NAME).unlink()
+    (serving / "2" / SIGNATURE_NAME).mkdir()
+    (found,) = verify(live(serving), truster(keys[1]))
+    assert found.startswith("its signature does not hold: ")
+    assert "Is a directory" in found
+
+
+@pytest.mark.parametrize("place", ["mediaType", "payloadType", "payload", "sig"])
+@pytest.mark.parametrize(
+    "change", [lambda text: "a" * len(text), lambda text: 3, lambda text: f"{text} "]
+)
+def test_a_bundle_of_another_form_does_not_hold(
+    place: str, change: object, serving: Path, keys: tuple[Path, Path]
+) -> None:
+    file = serving / "2" / SIGNATURE_NAME
+    bundle = json.loads(file.read_text())
+    envelope = bundle["dsseEnvelope"]
+    holder = {"mediaType": bundle, "sig": envelope["signatures"][0]}.get(place, envelope)
+    holder[place] = change(holder[place])
+    file.write_text(json.dumps(bundle))
+    (found,) = verify(live(serving), truster(keys[1]))
+    assert found.startswith("its signature does not hold: ")
+
+
 def test_an_altered_statement_does_not_hold(serving: Path, keys: tuple[Path, Path]) -> None:
     file = serving / "2" / SIGNATURE_NAME
     bundle = json.loads(file.read_text())
@@ -201,6 +229,40 @@ def test_what_the_key_has_signed_for_another_purpose_does_not_hold(
     assert "expected https://model_signing/signature/v1.0" in found
 
 
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda files: None, "its signature names no files"),
+        (lambda files: {}, "its signature names no files"),
+        (lambda files: [one["name"] for one in files], "its signature names no files"),
+        (lambda files: [{**files[0], "name": "a"}, {}], "its signature names no files"),
+        (lambda files: [], "its signature is not that of 'manifest.json'"),
+        (lambda files: [*files, {**files[0], "name": "a"}], "its signature is not that of 'a'"),
+        (
+            lambda files: [{**one, "algorithm": "sha3"} for one in files],
+            "its signature is not that of 'manifest.json'",
+        ),
+    ],
+)
+def test_a_statement_of_other_files_that_the_key_has_signed_does_not_hold(
+    change: object,
+    problem: str,
+    tmp_path: Path,
+    keys: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    statement_of = signing._statement
+
+    def changed(digests: Mapping[str, str]) -> dict[str, object]:
+        statement = statement_of(digests)
+        files = change(statement["predicate"]["resources"])
+        return {**statement, "predicate": {"resources": files}}
+
+    monkeypatch.setattr(signing, "_statement", changed)
+    publish(letter_model(tmp_path, "a"), tmp_path / "serving", {}, sign=signer(keys[0]))
+    assert verify(live(tmp_path / "serving"), truster(keys[1])) == (problem,)
+
+
 def test_the_signature_has_the_form_of_model_signing(
     serving: Path, keys: tuple[Path, Path]
 ) -> None:
@@ -210,11 +272,12 @@ def test_the_signature_has_the_form_of_model_signing(
     assert bundle["verificationMaterial"]["publicKey"]["hint"] == hint
     statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
     assert statement["predicateType"] == "https://model_signing/signature/v1.0"
-    named = {one["name"]: one["digest"] for one in statement["predicate"]["resources"]}
-    assert named == {
-        name: hashlib.sha256((serving / "2" / name).read_bytes()).hexdigest()
+    assert statement["predicate"]["serialization"]["allow_symlinks"] is False
+    named = [(one["name"], one["digest"]) for one in statement["predicate"]["resources"]]
+    assert named == [
+        (name, hashlib.sha256((serving / "2" / name).read_bytes()).hexdigest())
         for name in ("MODEL_CARD.md", "manifest.json", "saved_model.pb")
-    }
+    ]
 
 
 def test_a_version_that_is_not_trusted_is_no_baseline(

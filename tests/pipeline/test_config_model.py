@@ -132,7 +132,11 @@ def test_artifacts_lie_in_a_directory_or_in_a_store(uri: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["s3://", "s3:///dir", "ftp://host/dir", "s3://b/a?x=1", "gs://b/*"]
+    "uri",
+    [
+        *("s3://", "s3:///dir", "ftp://host/dir", "s3://b/dir", "s3://.bucket/dir"),
+        *("s3://bucket/a?x=1", "gs://bucket/*", "gs://bucket//dir", "gs://bucket/ü"),
+    ],
 )
 def test_a_uri_that_names_no_directory_of_a_store_is_refused(uri: str) -> None:
     assert refusal_of(ConfigError, build, "quick", {"artifacts": uri}) == (

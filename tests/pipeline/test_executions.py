@@ -38,7 +38,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("run-10", pb2.Execution.CACHED),
     ):
         execution = pb2.Execution(type_id=trainer, last_known_state=state)
-        execution.custom_properties["custom_config"].string_value = f'{{"code": "{CODE}"}}'
+        execution.custom_properties["code"].string_value = CODE
         event = pb2.Event(type=pb2.Event.OUTPUT)
         event.path.steps.add().key = "model"
         outputs = [] if state == pb2.Execution.FAILED else [(artifact, event)]

@@ -112,7 +112,7 @@ def test_the_release_gate_has_the_policy_that_the_evaluator_has(
 ) -> None:
     assert Policy.from_config(parameter(nodes["ReleaseGate"], "policy")) == plan.policy
     config = parameter(nodes["Evaluator"], "eval_config")
-    expected = eval_config.eval_config(plan.policy, compared=False, code=plan.code["Evaluator"])
+    expected = eval_config.eval_config(plan.policy, compared=False)
     assert config == json.loads(proto_utils.proto_to_json(expected))
 
 
@@ -206,9 +206,8 @@ def test_user_functions_are_named_by_their_path_and_not_packed_from_a_file(
 def test_every_node_that_runs_code_of_ours_has_its_key(
     plan: RunPlan, searching: dict[str, Any], name: str
 ) -> None:
-    given = searching[name].parameters.parameters.values()
-    holders = [value for value in given if plan.code[name] in value.field_value.string_value]
-    assert len(holders) == 1
+    parameters = searching[name].parameters.parameters
+    assert parameters["code"].field_value.string_value == plan.code[name]
 
 
 def test_a_node_without_a_key_runs_no_code_of_ours(searching: dict[str, Any]) -> None:

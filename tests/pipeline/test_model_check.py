@@ -18,12 +18,13 @@ from components.gate.evidence import Tally
 from components.serving_dir import LOG_NAME, digest_of, publish
 from components.serving_dir.decisions import register
 from components.serving_dir.log import Decision
-from pipeline.config import ConfigError, RunConfig
+from pipeline.config import RunConfig
 from pipeline.config_model import build
 from pipeline.model_check import Asked, GateResult, check_model
 from pipeline.result import json_able
 from tests.pipeline.saved_models import brightest_third, images, save_function
 from tests.refusals import refusal_of
+from trainer.host.errors import Refusal
 
 # 60 test images tell little: what holds for them must be asked loosely.
 LOOSE = {
@@ -354,5 +355,5 @@ def test_a_serving_directory_that_is_none_is_refused(
 ) -> None:
     (tmp_path / "file").touch()
     blocked = dataclasses.replace(config, serving_dir=str(tmp_path / "file"))
-    with pytest.raises(ConfigError, match=r"serving_dir needs the directory .*/file' is none"):
+    with pytest.raises(Refusal, match=r"serving_dir needs the directory .*/file' is none"):
         check_model(blocked, Asked(models["good"]))

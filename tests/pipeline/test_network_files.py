@@ -11,6 +11,7 @@ from pipeline.run_plan import make_plan
 from pipeline.runners.kubeflow import parameters
 from tests.pipeline.cli.processes import process
 from tests.refusals import refusal_of
+from trainer.host.errors import Refusal
 from trainer.hparams import HParams
 from trainer.tuning.oracle import search_space
 
@@ -89,7 +90,7 @@ def test_a_bad_value_of_its_own_is_one_line(net: str, key: str, value: str, line
 
 
 def test_a_function_that_is_not_there_is_refused_with_the_configuration(net: str) -> None:
-    with pytest.raises(ConfigError, match="defines no such function: it defines build, features"):
+    with pytest.raises(Refusal, match="defines no such function: it defines build, features"):
         configured(f"{net}:buidl")
     with pytest.raises(ConfigError, match=r"'gone', expected one of convnet, .*, or pack"):
         configured("gone")
@@ -111,7 +112,7 @@ def test_what_does_not_fit_the_images_is_refused_before_the_run(
     root = tmp_path / "root"
     places = {"dataset": thirds, "pipeline_root": str(root), "gate.floor": "0.9"}
     make_plan(configured(f"{net}:build", **places), run_id="run-1")
-    with pytest.raises(ConfigError, match=r"its output is \(None, 144\), expected one of the sh"):
+    with pytest.raises(Refusal, match=r"its output is \(None, 144\), expected one of the sh"):
         make_plan(configured(f"{net}:features", **places), run_id="run-1")
     from trainer.hparams import HParams
     from trainer.model import build_model
@@ -119,7 +120,7 @@ def test_what_does_not_fit_the_images_is_refused_before_the_run(
     file = str(tmp_path / "convnet.weights.h5")
     build_model(HParams(), image_shape=(12, 12, 1), num_classes=9).save_weights(file)
     make_plan(build("quick", {**places, "training.weights": file}), run_id="run-1")
-    with pytest.raises(ConfigError, match="does not fit the network: at layers/"):
+    with pytest.raises(Refusal, match="does not fit the network: at layers/"):
         make_plan(
             configured(f"{net}:build", **places, **{"training.weights": file}), run_id="run-1"
         )

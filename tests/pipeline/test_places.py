@@ -9,6 +9,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb2
 from pipeline.config import ConfigError, RunConfig
 from pipeline.places import MAX_DATABASE_PATH, require_log_place, require_places
 from tests.components.serving_dir.samples import publish_letters
+from trainer.host.errors import Refusal
 
 
 def root_for(length: int, folder: Path) -> Path:
@@ -39,9 +40,9 @@ def test_a_longer_one_is_refused_also_behind_a_link(tmp_path: Path) -> None:
 def test_a_version_is_no_serving_directory(tmp_path: Path) -> None:
     publish_letters(tmp_path, "a")
     config = RunConfig(serving_dir=str(tmp_path / "1"))
-    with pytest.raises(ConfigError, match=rf"/1 is version 1 itself: give {tmp_path}$"):
+    with pytest.raises(Refusal, match=rf"/1 is version 1 itself: give {tmp_path}$"):
         require_places(config)
-    with pytest.raises(ConfigError, match=r"/1 is version 1 itself"):
+    with pytest.raises(Refusal, match=r"/1 is version 1 itself"):
         require_log_place(config, tmp_path / "1")
 
 
@@ -49,9 +50,9 @@ def test_a_file_is_refused_by_the_name_of_the_setting_that_gives_it(tmp_path: Pa
     (tmp_path / "file").touch()
     file, root = str(tmp_path / "file"), {"pipeline_root": str(tmp_path / "root")}
     for setting in ("pipeline_root", "serving_dir", "artifacts"):
-        with pytest.raises(ConfigError, match=f"^{setting} needs the directory '{file}"):
+        with pytest.raises(Refusal, match=f"^{setting} needs the directory '{file}"):
             require_places(RunConfig(**{**root, setting: file}))
     require_places(RunConfig(**root, artifacts="s3://bucket/dir"))
     for setting in ("pipeline_root", "serving_dir"):
-        with pytest.raises(ConfigError, match=f"^{setting} needs the directory '{file}"):
+        with pytest.raises(Refusal, match=f"^{setting} needs the directory '{file}"):
             require_log_place(RunConfig(**{setting: file}), tmp_path / "file")

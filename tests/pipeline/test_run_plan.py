@@ -23,6 +23,7 @@ from pipeline.run_plan import RunPlan, make_plan
 from tests.components.example_gen.idx_contents import idx_file
 from tests.components.serving_dir.samples import letter_model, publish_letters
 from tests.pipeline.thirds import LOW_FLOOR
+from trainer.host.errors import Refusal
 from trainer.hparams import HParams
 from trainer.tuning.settings import TuningConfig
 
@@ -172,10 +173,10 @@ def test_a_serving_directory_to_which_nothing_could_be_released_is_refused(
     (tmp_path / "logged" / LOG_NAME).write_text("no JSON\n")
     (tmp_path / "dangling").symlink_to(tmp_path / "none")
     for served, error, sentence in (
-        ("dangling", ConfigError, "serving_dir needs the directory '.*', but '.*dangling' is none"),
-        ("a[b]", ConfigError, r"serving_dir is '.*a\[b\]', expected a path without '\['"),
+        ("dangling", Refusal, "serving_dir needs the directory '.*', but '.*dangling' is none"),
+        ("a[b]", Refusal, r"serving_dir is '.*a\[b\]', expected a path without '\['"),
         ("logged", ServingDirError, r"line 1 of .*logged/.decisions.jsonl is damaged"),
-        ("locked", ConfigError, "serving_dir needs the file .*, but something else is in its"),
+        ("locked", Refusal, "serving_dir needs the file .*, but something else is in its"),
     ):
         changed = dataclasses.replace(config, serving_dir=str(tmp_path / served))
         with pytest.raises(error, match=sentence):

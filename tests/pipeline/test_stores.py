@@ -82,6 +82,9 @@ def test_a_server_that_is_gone_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     (port,) = free_ports(1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     assert "connect" in refusal(URI).lower()
+    monkeypatch.setattr(stores, "_ATTEMPTS", 1)
+    with pytest.raises(stores.StoreError, match=f"^cannot read {URI}: .*choose another"):
+        stores.exists(URI)
 
 
 @pytest.mark.usefixtures("s3")

@@ -1,6 +1,6 @@
 """Expands paths that a user gives, checks whether a run can use them, and removes temporary ones.
 
-Each `require_...` refuses a path by a ValueError of one line, and leaves nothing on the disk.
+Each `require_...` refuses a path by `PathRefused`, and leaves nothing on the disk.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 
+from trainer.host.errors import Refusal
 from trainer.host.files import status_of
 from trainer.host.termination import at_end
 
@@ -27,6 +28,10 @@ _MAX_PATH = 4095 - _MAX_NAME  # of a directory: Linux takes no longer path of a 
 # TFX takes 63 characters for a pipeline's name, which is "tfx-mnist." and the slug.
 _MAX_SLUG = 53
 _SLUG_DIGITS = 8  # hexadecimal
+
+
+class PathRefused(Refusal, ValueError):
+    """A run cannot use a path."""
 
 
 def expanded(path: str) -> str:
@@ -50,7 +55,7 @@ def require_no_pattern(what: str, path: str | os.PathLike[str]) -> None:
     absolute = os.path.abspath(path)
     found = [character for character in _PATTERN_CHARACTERS if character in absolute]
     if found:
-        raise ValueError(
+        raise PathRefused(
             f"{what} is {absolute!r}, expected a path without {found[0]!r}, which TensorFlow takes "
             f"for a pattern: rename the directory, or choose another {what}"
         )
@@ -64,7 +69,7 @@ def require_directory(what: str, path: str | os.PathLike[str]) -> None:
     require_no_pattern(what, path)
     absolute = os.path.abspath(path)
     if not is_utf8(absolute):
-        raise ValueError(
+        raise PathRefused(
             f"{what} is {absolute!a}, expected a name in UTF-8, as ML Metadata and the release "
             "record keep it: rename the directory, or choose another"
         )
@@ -80,14 +85,14 @@ def require_place(what: str, path: str | os.PathLike[str]) -> None:
     there = absolute = os.path.abspath(path)
     length = len(os.fsencode(absolute))
     if length > _MAX_PATH:
-        raise ValueError(
+        raise PathRefused(
             f"{what} has a path of {length:,} bytes, expected at most {_MAX_PATH:,}: choose a "
             f"shorter {what}"
         )
     while not os.path.lexists(there):
         there = os.path.dirname(there)
     if not os.path.isdir(there):
-        raise ValueError(
+        raise PathRefused(
             f"{what} needs the directory {absolute!r}, but {there!r} is none: move that away, or "
             f"choose another {what}"
         )
@@ -106,7 +111,7 @@ def require_no_long_name(what: str, path: str | os.PathLike[str]) -> None:
     """Refuses a path with a name that no file system takes."""
     longest = max(map(len, os.fsencode(os.path.abspath(path)).split(os.fsencode(os.sep))))
     if longest > _MAX_NAME:
-        raise ValueError(
+        raise PathRefused(
             f"{what} has a name of {longest} bytes in its path, expected at most {_MAX_NAME}: "
             f"choose another {what}"
         )
@@ -121,7 +126,7 @@ def require_writable(what: str, directory: str | os.PathLike[str]) -> None:
         with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
-        raise ValueError(
+        raise PathRefused(
             f"{what} needs {str(directory)!r}, in which no file can be made ({error.strerror}): "
             f"free that, or choose another {what}"
         ) from None
@@ -132,7 +137,7 @@ def require_file(what: str, path: str | os.PathLike[str]) -> None:
     if os.path.isfile(path) and not os.path.islink(path):
         require_access(what, path)
     elif os.path.lexists(path):
-        raise ValueError(
+        raise PathRefused(
             f"{what} needs the file {str(path)!r}, but something else is in its place: move that "
             f"away, or choose another {what}"
         )
@@ -143,14 +148,14 @@ def require_temporary_directory() -> None:
     try:
         tempfile.gettempdir()
     except FileNotFoundError as error:
-        raise ValueError(f"{error.strerror}: {SET_TMPDIR}") from None
+        raise PathRefused(f"{error.strerror}: {SET_TMPDIR}") from None
 
 
 def require_access(what: str, path: str | os.PathLike[str]) -> None:
     """Refuses a file or directory that this user may not read and write."""
     needed = os.R_OK | os.W_OK | (os.X_OK if os.path.isdir(path) else 0)
     if not os.access(path, needed, effective_ids=os.access in os.supports_effective_ids):
-        raise ValueError(
+        raise PathRefused(
             f"{what} needs {str(path)!r}, which this user may not read and write, or which lies on "
             f"a read-only disk: give permission, or choose another {what}"
         )

@@ -12,6 +12,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
+from trainer.host.errors import UserError
 from trainer.host.text import one_line
 
 GROUP = "tfx_mnist"
@@ -19,7 +20,7 @@ GROUP = "tfx_mnist"
 T = TypeVar("T")
 
 
-class PluginError(ValueError):
+class PluginError(UserError, ValueError):
     """A plugin could not be imported; the message is one line for the user."""
 
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from trainer.environment import collect_seldom
 from trainer.host.children import end_with_parent, ending, running_child
+from trainer.host.errors import UserError
 from trainer.host.termination import end_at_once
 from trainer.host.text import first_line
 from trainer.training_process import pass_on, say_progress, seeing_gpus
@@ -46,7 +47,7 @@ _LOOPBACK = "127.0.0.1"
 _MODULE = "trainer.tuning.processes"
 
 
-class WorkerDied(RuntimeError):
+class WorkerDied(UserError, RuntimeError):
     """A worker process ended before the search was over."""
 
 

@@ -28,6 +28,7 @@ from pipeline.result import ExitCode
 from pipeline.runners.kubeflow.names import PIPELINE_NAME, task_name
 from pipeline.runners.kubeflow.parameters import CompiledFile, Run
 from pipeline.runners.kubeflow.task_lines import FAILURES
+from trainer.host.errors import Refusal, UserError
 from trainer.host.text import quoted
 
 ANSWER_S = 60  # the longest wait for one answer of the API
@@ -38,11 +39,11 @@ _FAILED = ("FAILED", "CANCELED")  # states of a run or a task (run.proto, Runtim
 _REFUSED = re.compile(rf"(\w+: \w+ \(exit code \d+\): )?{FAILURES[ExitCode.REFUSED]}\b")
 
 
-class ClientError(Exception):
+class ClientError(UserError):
     """The API did not answer, or refused; the message is one line."""
 
 
-class InvalidRequest(ClientError):
+class InvalidRequest(ClientError, Refusal):
     """Something of this name does not exist, or the API does not accept a value."""
 
 

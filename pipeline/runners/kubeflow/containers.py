@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from components.example_gen.data_error import DataError
 from components.example_gen.sources import DatasetSpec, find_name, parse_dataset
-from components.signing import KeyRefused, require_keys
-from pipeline.config import ConfigError, RunConfig
+from components.signing import require_keys
+from pipeline.config import RunConfig
 from pipeline.result import ExitCode, RunResult
 from pipeline.runners.failures import CannotStart
 from pipeline.runners.kubeflow import kfp_local, names, parameters
@@ -27,6 +27,7 @@ from pipeline.runners.kubeflow.deployment import Deployment, Mount
 from pipeline.runners.locking import locked
 from pipeline.runners.observer import Observer
 from trainer.host import termination
+from trainer.host.errors import Refusal
 from trainer.host.paths import slug
 from trainer.host.text import one_line
 
@@ -125,7 +126,7 @@ def _found(configured: RunConfig) -> tuple[DatasetSpec, Path | None, Path]:
         data = _prepared_data(configured)
         name = slug(find_name(dataset, configured.data, data_dir=configured.data_dir))
         return dataset, data, configured.served_from(name)
-    except (ConfigError, DataError, KeyRefused) as error:
+    except Refusal as error:
         raise CannotStart(str(error), ExitCode.USAGE) from error
 
 

@@ -22,10 +22,8 @@ from pathlib import Path
 
 from absl import logging as absl_logging
 
-from components.example_gen.data_error import DataError
 from components.gate.check import Refused
-from components.signing import KeyRefused
-from pipeline.config import ConfigError, RunConfig
+from pipeline.config import RunConfig
 from pipeline.result import GATES, ExitCode
 from pipeline.runners.kubeflow import parameters
 from pipeline.runners.kubeflow.names import (
@@ -45,6 +43,7 @@ from pipeline.runners.kubeflow.task_io import (
 )
 from pipeline.runners.kubeflow.task_lines import COMPLETED, FAILURES, STARTED, TaskLog, reason
 from trainer.environment import collect_seldom
+from trainer.host.errors import Refusal
 from trainer.host.termination import Terminated, terminable
 from trainer.host.text import first_line, printable
 
@@ -99,7 +98,7 @@ def _end_of(error: BaseException) -> tuple[ExitCode, str]:
         code, text = ExitCode.REFUSED, f" by {error}"
     elif isinstance(error, Refused):
         code, text = ExitCode.REFUSED, f": {reason(error.checks)}"
-    elif isinstance(error, ConfigError | DataError | KeyRefused):
+    elif isinstance(error, Refusal):
         code, text = ExitCode.USAGE, f": {first_line(error)}"
     else:
         code, text = ExitCode.FAILED, f": {first_line(error)}"

@@ -20,7 +20,6 @@ from typing import Any
 
 import yaml
 
-from components.example_gen.data_error import DataError
 from components.example_gen.sources import parse_dataset
 from components.signing import require_keys
 from pipeline.config import ConfigError, RunConfig, ServingConfig
@@ -38,8 +37,8 @@ _MAX_BYTES = 1 << 20  # a compiled pipeline has 40 KB, and its settings
 
 
 def check(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
-    """Builds the configuration; raises ConfigError or KeyRefused, also where no container can find
-    the data.
+    """Builds the configuration; raises ConfigError, DataError or KeyRefused, also where no
+    container can find the data.
     """
     built = build(preset, overrides)
     for key, value in overrides.items():
@@ -51,10 +50,7 @@ def check(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     require_no_store(built)
     _require_in_image(built.training)
     _require_keys_there(built.serving)
-    try:
-        source = parse_dataset(built.dataset)
-    except DataError as error:
-        raise ConfigError(str(error)) from error
+    source = parse_dataset(built.dataset)
     path = built.dataset.partition(":")[2].strip()
     if source.folders and not path.startswith("/"):
         raise ConfigError(

@@ -110,6 +110,6 @@ def test_a_baseline_that_was_announced_and_is_missing_is_no_blessing(setting, tm
 
 def test_a_change_of_any_module_that_it_names_makes_the_evaluator_run_again():
     policy = Policy(floor=0.9, class_floor=0.8, max_cross_entropy=1.0, max_drop=0.01)
-    config = eval_config(policy, compared=True, code="c0de")
+    config = eval_config(policy, compared=True)
     named = {metric.module for spec in config.metrics_specs for metric in spec.metrics}
     assert named - {""} <= set(COMPONENTS["Evaluator"])

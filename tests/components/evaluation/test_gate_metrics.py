@@ -18,7 +18,7 @@ def computation(*, with_baseline: bool, compared: bool = True) -> Any:
     specs = [config_pb2.ModelSpec(name="candidate")]
     if with_baseline:
         specs.append(config_pb2.ModelSpec(name="baseline", is_baseline=True))
-    (made,) = GateEvidence(compared=compared, code="c0de").computations(
+    (made,) = GateEvidence(compared=compared).computations(
         eval_config=config_pb2.EvalConfig(model_specs=specs), model_names=["candidate"]
     )
     return made

@@ -88,7 +88,6 @@ def decide(
             "policy": json.dumps(policy.to_config()),
             "serving_dir": str(path / "serving"),
             "damage": damage,
-            "code": "c0de",
         },
     )
     return Decided(blessing, path / "serving")

@@ -27,6 +27,7 @@ from tests.pipeline.saved_models import (
     save_function,
 )
 from tests.refusals import refusal_of
+from trainer.host.paths import PathRefused
 
 GREY = (6, 4, 1)
 COLOUR = (6, 4, 3)
@@ -267,7 +268,7 @@ class TestRefused:
 
     def test_a_directory_that_tensorflow_takes_for_a_pattern(self, tmp_path: Path) -> None:
         path = save_function(tmp_path / "a[b]", brightest_third, images(*GREY))
-        said = refusal(path)
+        said = refusal_of(PathRefused, fitting, path)
         assert said.startswith(f"the model's directory is '{path}', expected a path without '['")
 
 

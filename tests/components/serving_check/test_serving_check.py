@@ -28,7 +28,7 @@ def _check(inputs: dict[str, Any], path: Path, **parameters: Any) -> Any:
     ServingCheck.EXECUTOR_SPEC.executor_class().Do(
         {name: [artifact] for name, artifact in inputs.items()},
         {"infra_blessing": [infra_blessing]},
-        {**defaults, "code": "", **parameters},
+        {**defaults, **parameters},
     )
     return infra_blessing
 

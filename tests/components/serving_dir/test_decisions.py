@@ -39,7 +39,7 @@ def test_the_same_decision_again_keeps_its_number(tmp_path: Path) -> None:
     number(tmp_path, model="m1")
     number(tmp_path, model="m2")
     before = (tmp_path / LOG_NAME).read_bytes()
-    assert number(tmp_path, model="m1", run_id="another") == 1
+    assert register(tmp_path, decision(model="m1"), run_id="another") == Counted(1, lost=0)
     assert (tmp_path / LOG_NAME).read_bytes() == before
 
 
@@ -117,6 +117,17 @@ def test_what_a_version_does_not_say_in_whole_numbers_counts_for_nothing(
 ) -> None:
     release(tmp_path / "serving", actual)
     assert number(tmp_path / "serving") == 1
+
+
+@pytest.mark.parametrize("checks", [None, 3, {"name": "test_budget", "actual": 3}, [3]])
+def test_checks_of_a_version_in_another_form_count_for_nothing(
+    tmp_path: Path, checks: object
+) -> None:
+    serving = tmp_path / "serving"
+    splits = {"test": {"rows": 9, "class_counts": [9], "digest": "mnist"}}
+    record = {"dataset": {"splits": splits}, "checks": checks}
+    publish(letter_model(tmp_path, "a"), serving, record)
+    assert number(serving) == 1
 
 
 def _register_many(directory: Path, process: int, numbers: Any) -> None:

@@ -11,6 +11,7 @@ from components.serving_dir import (
     LOG_NAME,
     MANIFEST_NAME,
     ServingDirError,
+    digest_of,
     publish,
     versions,
 )
@@ -84,6 +85,8 @@ def test_a_model_with_a_file_above_the_bound_is_not_published(model: Path, tmp_p
     with pytest.raises(ServingDirError, match=r"Holds 17,179,869,185 bytes or more, expected at"):
         publish(model, tmp_path / "serving", {})
     assert versions(tmp_path / "serving") == []
+    with pytest.raises(ServingDirError, match=r"^cannot read the model .*: Holds 17,179,869,185 "):
+        digest_of(model)
 
 
 def test_what_could_not_be_read_again_is_not_published(model: Path, serving: Path) -> None:

@@ -1,5 +1,6 @@
 """One change at a time, safe from a power cut, which cleans up after the killed ones before it."""
 
+import errno
 import os
 import shutil
 from functools import partial
@@ -53,9 +54,31 @@ def test_leftovers_of_killed_changes_are_removed(change: Change, serving: Path) 
         (serving / name / "variables").mkdir(parents=True)
     model = letter_model(serving.parent, "a")
     (serving / f"{STAGING_PREFIX}link").symlink_to(model)
+    (serving / f"{STAGING_PREFIX}file").touch()
     change()
     assert set(hidden_in(serving)) <= {".pending-old", ".pending-new"}
     assert model.is_dir()
+
+
+def test_a_leftover_that_cannot_be_removed_stops_no_change(
+    change: Change,
+    serving: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    leftover = serving / f"{STAGING_PREFIX}dead"
+    leftover.mkdir()
+    rename = os.rename
+
+    def refuse(source: Path, target: Path) -> None:
+        if source == leftover:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(source))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    change()
+    assert leftover.is_dir()
+    assert f"cannot remove {leftover}: Invalid cross-device link" in caplog.text
 
 
 def test_what_appears_is_on_disk_before_its_name_and_what_goes_goes_after_it(

@@ -146,6 +146,11 @@ def test_a_line_cut_anywhere_is_none_until_its_record_is_whole(tmp_path: Path) -
         assert lines == [*content.splitlines(keepends=True)[: len(whole)], b'{"number": 3}\n']
 
 
+def test_a_last_line_that_is_nested_too_deeply_is_none(tmp_path: Path) -> None:
+    (tmp_path / LOG_NAME).write_text("[" * 100_000)
+    assert read_log(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -153,11 +158,12 @@ def test_a_line_cut_anywhere_is_none_until_its_record_is_whole(tmp_path: Path) -
         *('{"rejection": {}} {"rejection": {}}', "no JSON\n"),
     ],
 )
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 def test_an_edited_last_line_that_is_no_record_is_damaged_and_not_cut_off(
-    line: str, tmp_path: Path
+    line: str, encoding: str, tmp_path: Path
 ) -> None:
     log = tmp_path / LOG_NAME
-    log.write_text(line, encoding="utf-8")
+    log.write_text(line, encoding)
     for act in (
         lambda: read_log(tmp_path),
         lambda: register(tmp_path, Decision("test", "m1", None, "policy"), run_id="run"),
@@ -166,7 +172,7 @@ def test_an_edited_last_line_that_is_no_record_is_damaged_and_not_cut_off(
             ServingDirError, match=r"line 1 of .*\.decisions\.jsonl is damaged .*rest"
         ):
             act()
-    assert log.read_text(encoding="utf-8") == line
+    assert log.read_text(encoding) == line
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\r"])

@@ -1,8 +1,10 @@
 """Models that wait for a person: held, approved on what was decided, rejected for good."""
 
+import fcntl
 import hashlib
 import importlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from components.serving_dir import (
+    LOCK_NAME,
     LOG_NAME,
     ServingDirError,
     StaleDecision,
@@ -43,6 +46,7 @@ from tests.components.serving_dir.samples import (
     numbers,
     publish_letters,
 )
+from tests.limits import full_disk
 
 WHO = {"by": "Ann", "reason": "looked at the errors"}
 
@@ -58,7 +62,9 @@ def waiting(serving: Path) -> list[str]:
 # --- held ----------------------------------------------------------------------------------------
 
 
-def test_a_held_model_is_no_version_and_its_release_record_waits(serving: Path) -> None:
+def test_a_held_model_is_no_version_and_its_release_record_waits(
+    serving: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     publish_letters(serving, "a")
     held = hold_letter(serving, "b")
     assert (numbers(serving), hidden_in(serving)) == ([1], [".pending-r1"])
@@ -67,6 +73,7 @@ def test_a_held_model_is_no_version_and_its_release_record_waits(serving: Path) 
     assert read.release == {"run_id": "r1", "letter": "b"}
     assert read.decided.compared.baseline.version == 1
     assert (held.path / "model" / "saved_model.pb").read_text() == "b"
+    assert caplog.text == ""
 
 
 def test_a_first_model_can_be_held(serving: Path) -> None:
@@ -104,6 +111,10 @@ def test_what_no_manifest_could_hold_is_not_held(serving: Path) -> None:
     publish_letters(serving, "a")
     with pytest.raises(ServingDirError, match=r"the manifest has 5,.* smaller release record"):
         hold_letter(serving, "b", text="x" * (5 << 20))
+    model = letter_model(serving.parent, "b")
+    given = {"decided": decided_now(model, serving), "documents": {"CARD.md": "x" * (16 << 20)}}
+    with pytest.raises(ServingDirError, match=r"have 16,777,.* at most 16,777,216: release this"):
+        hold(model, serving, {}, run_id="r1", **given)
     assert hidden_in(serving) == []
 
 
@@ -124,6 +135,14 @@ def test_a_failed_sync_after_the_rename_says_that_the_model_waits(
         hold_letter(serving, "a")
     assert "nothing was held" not in str(said.value)
     assert waiting(serving) == ["r1"]
+
+
+def test_on_a_full_disk_nothing_is_held(serving: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish_letters(serving, "a")
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(ServingDirError, match=r"cannot hold .*: No space left .*nothing was held"):
+        hold_letter(serving, "b")
+    assert (waiting(serving), hidden_in(serving)) == ([], [])
 
 
 def test_a_model_that_is_live_is_not_held(serving: Path) -> None:
@@ -222,6 +241,24 @@ def test_a_changed_record_is_not_released(
     assert numbers(serving) == []
 
 
+@pytest.mark.parametrize("text", ["", "{}", "[]", "3"])
+def test_what_is_no_record_is_damaged(text: str, serving: Path) -> None:
+    record = hold_letter(serving, "b").path / "pending.json"
+    record.write_text(text)
+    assert waiting(serving) == []
+    with pytest.raises(ServingDirError, match=r"pending.json is damaged .*: remove .*pending-r1"):
+        approve(serving, "r1", **WHO)
+    record.unlink()
+    record.mkdir()
+    assert waiting(serving) == []
+    with pytest.raises(ServingDirError, match=r"cannot read what waits in .*: Is a directory"):
+        approve(serving, "r1", **WHO)
+
+
+def compared_with(baseline: object) -> dict[str, object]:
+    return {"model_digest": "0", "compared": {"baseline": baseline, "damage": None}}
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -236,7 +273,10 @@ def test_a_changed_record_is_not_released(
         {"held_at": None},
         {"signed": "yes"},
         {"decided": {"model_digest": 1, "compared": {"baseline": None, "damage": None}}},
-        {"decided": {"model_digest": "0", "compared": {"baseline": {}, "damage": None}}},
+        {"decided": compared_with({})},
+        {"decided": compared_with({"version": "1", "model_digest": "0"})},
+        {"decided": compared_with({"version": 1, "model_digest": None})},
+        {"decided": compared_with({"version": 1, "model_digest": "0", "more": 1})},
         {"decided": {"model_digest": "0", "compared": {"baseline": None, "damage": 1}}},
     ],
     ids=str,
@@ -309,8 +349,9 @@ def test_a_run_that_does_not_wait_is_named_with_those_that_do(serving: Path) -> 
     hold_letter(serving, "b")
     with pytest.raises(ServingDirError, match=r"no run 'r9' waits in .*; waiting: r1"):
         approve(serving, "r9", **WHO)
-    with pytest.raises(ServingDirError, match=r"no run '\.\./1' waits"):
-        reject(serving, "../1", **WHO)
+    for run_id in ("../1", "r" * 300):
+        with pytest.raises(ServingDirError, match=r"no run '(\.\./1|r+.*)' waits"):
+            reject(serving, run_id, **WHO)
 
 
 # --- rejected ------------------------------------------------------------------------------------
@@ -393,6 +434,63 @@ def test_an_approval_is_not_kept_of_what_was_rejected_meanwhile(
     with pytest.raises(ServingDirError, match="the run r1 was rejected by Bob"):
         approve(serving, "r1", **WHO)
     assert approved(serving) == {}
+
+
+def test_of_two_approvals_of_a_released_model_the_first_is_kept(
+    serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_letters(serving, "a")
+    hold_letter(serving, "b")
+    publish_letters(serving, "b")
+
+    def raced(*given: object, **settings: object) -> Published:
+        monkeypatch.undo()
+        done = publish(*given, **settings)
+        approve(serving, "r1", by="Bob", reason="first")
+        return done
+
+    monkeypatch.setitem(approve.__globals__, "publish", raced)
+    done = approve(serving, "r1", **WHO)
+    assert (done.version, done.created, approved(serving)["r1"].by) == (2, False, "Bob")
+
+
+def test_an_approval_that_the_log_does_not_take_can_be_given_again(
+    serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_letters(serving, "a")
+    hold_letter(serving, "b")
+    publish_letters(serving, "b")
+    fsync = os.fsync
+
+    def fail(descriptor: int) -> None:
+        is_log = os.readlink(f"/proc/self/fd/{descriptor}").endswith(LOG_NAME)
+        (full_disk if is_log else fsync)(descriptor)
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", fail)
+        with pytest.raises(ServingDirError, match=r"cannot approve r1 .*: No space .*approve it a"):
+            approve(serving, "r1", **WHO)
+    assert (approved(serving), waiting(serving)) == ({}, ["r1"])
+    assert approve(serving, "r1", **WHO).version == 2
+    assert approved(serving)["r1"].by == "Ann"
+
+
+def test_what_is_approved_is_released_also_where_nothing_can_be_cleaned_up(
+    serving: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hold_letter(serving, "b")
+
+    def then_locked(*given: object, **settings: object) -> Published:
+        done = publish(*given, **settings)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return done
+
+    monkeypatch.setitem(approve.__globals__, "publish", then_locked)
+    monkeypatch.setattr("components.serving_dir.changing.LOCK_TIMEOUT_S", 0.1)
+    with (serving / LOCK_NAME).open() as lock:
+        assert approve(serving, "r1", **WHO).version == 1
+    assert f"what is decided in {serving} stays: another process" in caplog.text
+    assert (waiting(serving), hidden_in(serving)) == ([], [".pending-r1"])
 
 
 def test_a_model_that_waits_under_two_runs_is_rejected_under_both(serving: Path) -> None:
@@ -510,6 +608,12 @@ def test_what_waits_stays_where_the_log_cannot_be_read(serving: Path) -> None:
     (serving / LOG_NAME).write_text("no JSON\n")
     assert rollback(serving, 1).restores == 1
     assert hidden_in(serving) == [".pending-r1"]
+
+
+def test_where_nothing_waits_a_damaged_log_stops_no_listing(serving: Path) -> None:
+    publish_letters(serving, "a")
+    (serving / LOG_NAME).write_text("no JSON\n")
+    assert pending(serving) == []
 
 
 def test_the_record_says_what_was_decided(serving: Path) -> None:

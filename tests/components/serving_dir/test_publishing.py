@@ -236,6 +236,14 @@ def test_digest_is_the_documented_one(tmp_path: Path) -> None:
     assert digest_of(model) == hashlib.sha256(rows.encode()).hexdigest()
 
 
+def test_the_order_of_files_in_a_manifest_changes_no_digest(model: Path, serving: Path) -> None:
+    file = publish(model, serving, {}).path / MANIFEST_NAME
+    content = json.loads(file.read_text())
+    content["files"] = dict(reversed(content["files"].items()))
+    file.write_text(json.dumps(content))
+    assert [version.problems for version in versions(serving, check_files=True)] == [()]
+
+
 # --- refusals ------------------------------------------------------------------------------------
 
 

@@ -60,6 +60,14 @@ def test_published_past_the_gate_it_is_marked_by_the_log_alone(serving: Path) ->
         rollback(serving, 6)
 
 
+def test_of_several_withdrawals_of_a_model_the_last_one_is_its_mark(serving: Path) -> None:
+    publish_letters(serving, "ab")
+    rollback(serving)  # 3 = a
+    publish_letters(serving, "b")
+    rollback(serving)  # 5 = a
+    assert marks_in(serving) == {2: 5, 4: 5}
+
+
 def test_it_stays_withdrawn_when_other_hands_remove_its_versions(serving: Path) -> None:
     publish_letters(serving, "ab")
     rollback(serving)

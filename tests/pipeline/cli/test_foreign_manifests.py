@@ -39,7 +39,7 @@ RELEASE = {
         "splits": {"train": {"rows": 2, "class_counts": [1, 1], "digest": "d"}},
     },
     "metrics": {"accuracy": 1.0},
-    "policy": {"floor": 0.0},
+    "policy": {"floor": 0},  # as a tool may have written 0.0
     "reference": REFERENCE,
     "rollback": {"restores": 1, "withdraws": 1, "withdrawn_digest": None, "reason": ""},
     "approval": {
@@ -80,7 +80,9 @@ WRONG: dict[tuple[str, ...], tuple[str, ...]] = {
     ("release", "dataset", "resize"): ("3", "[]"),
     ("release", "dataset", "splits"): ("[]", '{"train": 3}', '{"train": {"rows": 2}}'),
     ("release", "dataset", "splits", "test"): ("3", "null"),
+    ("release", "dataset", "splits", "train", "rows"): ("-1", "null"),
     ("release", "dataset", "splits", "train", "class_counts"): ("[1, -1]", "3"),
+    ("release", "dataset", "splits", "train", "digest"): ("3",),
     ("release", "metrics"): ("[0.99]", "0.99"),
     ("release", "metrics", "accuracy"): ('"0.99"', "true", "-0.1", "1e308", "{}"),
     ("release", "policy"): ("[1]", '"0.9"'),
@@ -92,7 +94,10 @@ WRONG: dict[tuple[str, ...], tuple[str, ...]] = {
     ("release", "rollback", "reason"): ("null",),
     ("release", "approval"): ("3", "{}", "[]"),
     ("release", "approval", "at"): ("3", '"noon"'),
+    ("release", "approval", "run_id"): ("3", "null"),
+    ("release", "approval", "held_at"): ("3",),
     ("release", "approval", "by"): ("3", "null"),
+    ("release", "approval", "reason"): ("null",),
     ("release", "overrides"): ("[]", "{}"),
     ("release", "overrides", "keys"): ("3", "[1]"),
     ("release", "overrides", "reason"): ("null",),
@@ -157,6 +162,15 @@ def test_what_is_used_of_a_manifest_has_its_type(
     assert foreign.manifest is None
     assert foreign.problems[0].startswith("manifest.json is damaged: ")
     assert len(foreign.problems[0]) < 320
+
+
+@pytest.mark.parametrize("place", ["restores", "withdraws"])
+def test_a_rollback_of_a_version_that_was_not_there_is_named(place: str, serving: Path) -> None:
+    manifest = manifest_of(serving, 2)
+    write_foreign(serving, 2, replaced(manifest, ("release", "rollback", place), "7"))
+    assert versions(serving)[1].problems == (
+        "manifest.json is damaged: its rollback is of 7, expected an older version",
+    )
 
 
 def test_the_template_itself_is_valid(template: Path) -> None:

@@ -186,6 +186,10 @@ class TestFolder:
         assert of_log["requests"]["rows"] == 300
         _, fields = monitor(tmp_path / "serving", folder, capfd)
         assert (fields["requests"]["rows"], fields["requests"]["skipped"]) == (300, 1)
+        (tmp_path / "empty").mkdir()
+        code, fields = monitor(tmp_path / "serving", tmp_path / "empty", capfd)
+        assert code == 2
+        assert fields["error"].endswith("(0 entries were skipped), expected one at least")
 
 
 RIGHT = np.random.default_rng(5)

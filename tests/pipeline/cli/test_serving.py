@@ -12,6 +12,7 @@ from pipeline.cli.serving import options
 from tests.components.serving_dir.samples import publish_letters
 from tests.refusals import refusal_of
 from tests.trainer.host.test_paths import ordinary_user
+from trainer.host.errors import Refusal
 
 Captured = pytest.CaptureFixture[str]
 
@@ -53,7 +54,7 @@ def test_a_given_directory_is_taken_whatever_else_is_given(root: Path, tmp_path:
 
 def test_a_version_is_not_taken_for_the_directory_of_versions(tmp_path: Path) -> None:
     publish_letters(tmp_path, "a")
-    with pytest.raises(UsageError, match=r"/1 is version 1 itself: give "):
+    with pytest.raises(Refusal, match=r"/1 is version 1 itself: give "):
         chosen("--serving-dir", tmp_path / "1")
 
 

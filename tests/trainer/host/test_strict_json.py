@@ -3,11 +3,11 @@ import json
 
 import pytest
 
-from trainer.host.strict_json import MAX_DEPTH, loads, record_of
+from trainer.host.strict_json import MAX_DEPTH, loads, record_of, require_object
 
 
 def test_numbers_texts_and_nesting_up_to_the_bounds_are_read() -> None:
-    deepest = "[" * MAX_DEPTH + "]" * MAX_DEPTH
+    deepest = "[" * MAX_DEPTH + "1" + "]" * MAX_DEPTH
     assert loads(f'{{"a": [1.5, -3, "x", null, true, {2**63 - 1}, {1 - 2**63}]}}') == {
         "a": [1.5, -3, "x", None, True, 2**63 - 1, 1 - 2**63]
     }
@@ -36,6 +36,13 @@ def test_5000_digits_are_refused_in_a_short_line() -> None:
     with pytest.raises(ValueError, match="expected 64 bits") as refused:
         loads("9" * 5_000)
     assert len(str(refused.value)) < 150
+
+
+def test_a_parameter_is_a_json_object_or_refused() -> None:
+    assert require_object("policy", '{"floor": 0.9}') == {"floor": 0.9}
+    for text in ("[1]", "{", "null"):
+        with pytest.raises(ValueError, match=r"^policy is .*, expected a JSON object: use json"):
+            require_object("policy", text)
 
 
 @dataclasses.dataclass

@@ -10,6 +10,7 @@ from pipeline.runners.kubeflow import parameters
 from pipeline.runners.kubeflow.parameters import CompiledFile
 from tests.pipeline.runners.kubeflow.compiled import compiled
 from tests.refusals import refusal_of
+from trainer.host.errors import Refusal
 
 OVERRIDES = {
     "dataset": "mnist",
@@ -71,7 +72,7 @@ def test_backend_makes_every_number_a_double_so_the_seed_is_whole_again() -> Non
 )
 def test_a_runs_bad_value_is_refused_by_the_keys_name(changes: dict, words: str) -> None:
     defaults, settings = _split("quick", {})
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(Refusal, match=words):
         parameters.read_back({**defaults, **changes}, settings)
 
 
