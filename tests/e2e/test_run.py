@@ -6,8 +6,7 @@ import pytest
 
 from components import serving_dir
 from tests.e2e.idx_folders import add_test_images, shuffle_some_labels, write_idx
-from tests.e2e.runs import SMALL, run, run_here, tfx_mnist
-from tests.pipeline.thirds import write_thirds
+from tests.e2e.runs import run, run_here, tfx_mnist
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -92,15 +91,6 @@ def test_a_release_that_was_taken_back_stays_so(root, first, capfd):
     assert result["seconds"].keys() == {"total"}
 
 
-def test_images_that_are_too_bright_are_stopped_by_the_data_gate(tmp_path, capfd):
-    dataset = ("--dataset", write_thirds(tmp_path / "thirds"), *SMALL)
-    bound = "data_gate.max_mean_intensity=0.3"  # they have about 0.4
-    code, result = run_here(capfd, tmp_path / "root", *dataset, "--set", bound)
-    assert (code, result["outcome"]) == (3, "refused")
-    assert {name.rpartition(".")[2] for name in failed_checks(result)} == {"mean_intensity"}
-    assert "Trainer" not in result["seconds"]
-
-
 def test_poisoned_training_data_are_stopped_before_the_training(root, tmp_path, capfd):
     def poison(images, labels):
         return add_test_images(*shuffle_some_labels(images, labels))
@@ -111,12 +101,3 @@ def test_poisoned_training_data_are_stopped_before_the_training(root, tmp_path, 
     assert {"data.label_noise", "data.overlap"} <= set(failed_checks(result))
     assert "DataGate" in result["seconds"]
     assert "Transform" not in result["seconds"]
-
-
-def test_a_damaged_source_leaves_nothing_behind(tmp_path, capfd):
-    folder = write_idx(tmp_path / "cut", change_train=lambda images, labels: (images, labels[:-1]))
-    root = tmp_path / "root"
-    code, result = run_here(capfd, root, "--dataset", f"idx:{folder}")
-    assert (code, result["outcome"], result["release"]) == (2, "failed", None)
-    assert "3,999" in result["error"] or "3999" in result["error"]
-    assert not root.exists()

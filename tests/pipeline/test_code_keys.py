@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,59 +51,48 @@ def sources(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def changed_by(sources: Path) -> Callable[[str, str], set[str]]:
-    """Appends a line to a file; the components whose keys it changes."""
+def append(sources: Path, file: str, line: str = "# a comment") -> None:
+    with (sources / file).open("a") as opened:
+        opened.write(f"{line}\n")
 
-    def changed(file: str, line: str = "# a comment") -> set[str]:
-        before = code_keys(sources)
-        with (sources / file).open("a") as opened:
-            opened.write(f"{line}\n")
-        after = code_keys(sources)
-        return {name for name in COMPONENTS if after[name] != before[name]}
 
-    return changed
+def changed(sources: Path, file: str) -> set[str]:
+    """Appends a comment to a file; the components whose keys it changes."""
+    append(sources, file)
+    before, after = code_keys(), code_keys(sources)
+    return {name for name in COMPONENTS if after[name] != before[name]}
 
 
 def test_the_keys_are_the_same_wherever_the_packages_lie(sources: Path) -> None:
     assert code_keys(sources) == code_keys()
 
 
-def test_what_publishes_retrains_nothing(changed_by: Callable[[str], set[str]]) -> None:
-    assert changed_by("components/pusher.py") == {"Pusher"}
-
-
-def test_what_decides_retrains_nothing(changed_by: Callable[[str], set[str]]) -> None:
-    assert changed_by("components/gate/decide.py") == {"ReleaseGate"}
-
-
-def test_what_example_gen_takes_from_the_trainer_is_in_its_key(
-    changed_by: Callable[[str], set[str]],
+@pytest.mark.parametrize(
+    ("file", "components"),
+    [
+        pytest.param("components/pusher.py", {"Pusher"}, id="what publishes"),
+        pytest.param("components/gate/decide.py", {"ReleaseGate"}, id="what decides"),
+        pytest.param("trainer/architectures.py", {"Trainer", "Tuner"}, id="a network"),
+        pytest.param(
+            "components/serving_check/__init__.py", {"ServingCheck"}, id="the package of an import"
+        ),
+        pytest.param(
+            "components/serving_check/tensorflow_loader.py", {"ServingCheck"}, id="a child process"
+        ),
+        pytest.param(
+            "trainer/host/child_main.py", {"Trainer", "Tuner", "ServingCheck"}, id="all children"
+        ),
+        pytest.param("pipeline/cli/main.py", set(), id="what no component runs"),
+    ],
+)
+def test_a_change_runs_again_what_it_belongs_to(
+    file: str, components: set[str], sources: Path
 ) -> None:
-    assert "ExampleGen" in changed_by("trainer/features.py")
+    assert changed(sources, file) == components
 
 
-def test_another_network_leaves_the_data_as_they_are(
-    changed_by: Callable[[str], set[str]],
-) -> None:
-    assert changed_by("trainer/architectures.py") == {"Trainer", "Tuner"}
-
-
-def test_a_packages_init_belongs_to_all_that_import_from_it(
-    changed_by: Callable[[str], set[str]],
-) -> None:
-    assert changed_by("components/serving_check/__init__.py") == {"ServingCheck"}
-
-
-def test_the_program_of_a_child_process_belongs_to_what_starts_it(
-    changed_by: Callable[[str], set[str]],
-) -> None:
-    assert changed_by("components/serving_check/tensorflow_loader.py") == {"ServingCheck"}
-    assert changed_by("trainer/host/child_main.py") == {"Trainer", "Tuner", "ServingCheck"}
-
-
-def test_what_no_component_runs_changes_no_key(changed_by: Callable[[str], set[str]]) -> None:
-    assert changed_by("pipeline/cli/main.py") == set()
+def test_what_example_gen_takes_from_the_trainer_is_in_its_key(sources: Path) -> None:
+    assert "ExampleGen" in changed(sources, "trainer/features.py")
 
 
 @pytest.mark.parametrize(
@@ -117,10 +105,8 @@ def test_what_no_component_runs_changes_no_key(changed_by: Callable[[str], set[s
         ("'see pipeline.presets'", False),
     ],
 )
-def test_an_import_counts_where_it_runs(
-    sources: Path, changed_by: Callable[[str, str], set[str]], line: str, counts: bool
-) -> None:
-    changed_by("trainer/progress.py", line)
+def test_an_import_counts_where_it_runs(sources: Path, line: str, counts: bool) -> None:
+    append(sources, "trainer/progress.py", line)
     found = Sources(sources).closure(["trainer.progress"])
     assert ("pipeline.presets" in found) == counts
 

@@ -19,7 +19,6 @@ from tests.plugins import install
 from tests.refusals import refusal_of
 from trainer.hparams import HYPER_PARAMETERS, HyperParameter
 
-BEAM_EXPECTS = "expected Beam's options, such as --direct_num_workers=2"
 PLUGIN = """
 from trainer.architectures import ARCHITECTURES, Architecture
 from trainer.hparams import HYPER_PARAMETERS, HyperParameter
@@ -59,63 +58,44 @@ def test_a_value_is_read_as_its_fields_type(key: str, given: object, value: obje
 
 
 @pytest.mark.parametrize(
-    ("key", "given", "line"),
+    ("key", "given", "expected"),
     [
-        ("epochs", 1, "unknown key 'epochs': did you mean 'training.epochs' or 'tuning.epochs'?"),
-        ("seed", "x", "seed is 'x', expected a whole number from 0 to 2147483647"),
-        ("seed", True, "seed is True, expected a whole number from 0 to 2147483647"),
-        ("replicas", 1.5, "replicas is 1.5, expected a whole number, 0 or more: 0 is automatic"),
-        ("seed", "-1", "seed is '-1', expected a whole number from 0 to 2147483647"),
-        ("seed", 2**31, "seed is 2147483648, expected a whole number from 0 to 2147483647"),
-        ("replicas", "-2", "replicas is '-2', expected a whole number, 0 or more: 0 is automatic"),
-        ("cache", "yes", "cache is 'yes', expected true or false"),
-        ("dataset", True, "dataset is True, expected a string"),
-        ("dataset", None, "dataset is None, expected a string"),
-        ("beam_args", "--a", "beam_args is '--a', expected a list of strings"),
-        ("beam_args", ["x"], f"beam_args has the word 'x', {BEAM_EXPECTS}"),
-        ("beam_args", ["--a=1", "2"], f"beam_args has the word '2', {BEAM_EXPECTS}"),
-        ("beam_args", 3, "beam_args is 3, expected a list of strings"),
-        ("beam_args", [3], f"beam_args has the word '3', {BEAM_EXPECTS}"),
-        (
-            "training.learning_rate",
-            "fast",
-            "training.learning_rate is 'fast', expected a number above 0",
-        ),
-        (
-            "training.patience",
-            str(2**63),
-            "training.patience is '9223372036854775808', expected a whole number of 64 bits",
-        ),
-        ("training.epochs", "0", "training.epochs is '0', expected a whole number, 1 or more"),
-        (
-            "training.optimizer",
-            "adm",
-            "training.optimizer is 'adm', expected one of adam, adadelta",
-        ),
-        (
-            "gate.floor",
-            "99",
-            "gate.floor is '99', expected a number from 0 to 1: 0.99 stands for 99 %",
-        ),
-        (
-            "data_gate.max_class_drift",
-            "-0.1",
-            "data_gate.max_class_drift is '-0.1', expected a number from 0 to 1",
-        ),
-        (
-            "serving.max_p99_latency_ms",
-            "0",
-            "serving.max_p99_latency_ms is '0', expected a number above 0",
-        ),
-        (
-            "serving.max_memory_mib",
-            "nan",
-            "serving.max_memory_mib is 'nan', expected a number above 0",
-        ),
+        ("seed", "x", "a whole number from 0 to 2147483647"),
+        ("seed", True, "a whole number from 0 to 2147483647"),
+        ("seed", "-1", "a whole number from 0 to 2147483647"),
+        ("seed", 2**31, "a whole number from 0 to 2147483647"),
+        ("replicas", 1.5, "a whole number, 0 or more: 0 is automatic"),
+        ("replicas", "-2", "a whole number, 0 or more: 0 is automatic"),
+        ("cache", "yes", "true or false"),
+        ("dataset", True, "a string"),
+        ("dataset", None, "a string"),
+        ("beam_args", "--a", "a list of strings"),
+        ("beam_args", 3, "a list of strings"),
+        ("training.learning_rate", "fast", "a number above 0"),
+        ("training.patience", str(2**63), "a whole number of 64 bits"),
+        ("training.epochs", "0", "a whole number, 1 or more"),
+        ("training.optimizer", "adm", "one of adam, adadelta"),
+        ("gate.floor", "99", "a number from 0 to 1: 0.99 stands for 99 %"),
+        ("data_gate.max_class_drift", "-0.1", "a number from 0 to 1"),
+        ("serving.max_p99_latency_ms", "0", "a number above 0"),
+        ("serving.max_memory_mib", "nan", "a number above 0"),
     ],
 )
-def test_a_bad_value_is_refused_in_one_line(key: str, given: object, line: str) -> None:
+def test_a_bad_value_is_refused_in_one_line(key: str, given: object, expected: str) -> None:
+    line = f"{key} is {given!r}, expected {expected}"
     assert refusal_of(ConfigError, build, "quick", {key: given}) == line
+
+
+@pytest.mark.parametrize(("given", "word"), [(["x"], "x"), (["--a=1", "2"], "2"), ([3], "3")])
+def test_a_word_that_is_no_option_of_beam_is_refused(given: list, word: str) -> None:
+    assert refusal_of(ConfigError, build, "quick", {"beam_args": given}) == (
+        f"beam_args has the word '{word}', expected Beam's options, such as --direct_num_workers=2"
+    )
+
+
+def test_a_key_without_its_section_names_all_of_that_name() -> None:
+    line = "unknown key 'epochs': did you mean 'training.epochs' or 'tuning.epochs'?"
+    assert refusal_of(ConfigError, build, "quick", {"epochs": 1}) == line
 
 
 @pytest.mark.parametrize("key", ["pipeline_root", "serving_dir"])
@@ -150,15 +130,6 @@ def test_a_number_too_large_for_a_float_is_refused() -> None:
         build("quick", {"gate.floor": 10**400})
 
 
-@pytest.mark.parametrize(
-    ("key", "near"),
-    [("sed", "seed"), ("gate.flor", "gate.floor"), ("training.epoch", "training.epochs")],
-)
-def test_an_unknown_key_names_the_nearest_one(key: str, near: str) -> None:
-    with pytest.raises(ConfigError, match=f"unknown key '{key}': did you mean '{near}'"):
-        build("quick", {key: "1"})
-
-
 def test_a_section_is_no_key() -> None:
     with pytest.raises(ConfigError, match="gate is None, expected keys below it, such as gate"):
         build("quick", {"gate": None})
@@ -167,11 +138,6 @@ def test_a_section_is_no_key() -> None:
 def test_the_preset_is_no_key_of_build() -> None:
     with pytest.raises(ConfigError, match="unknown key 'preset'"):
         build("quick", {"preset": "fast"})
-
-
-def test_an_unknown_preset_names_the_nearest_one() -> None:
-    with pytest.raises(ConfigError, match="unknown preset 'fsat': did you mean 'fast'"):
-        build("fsat", {})
 
 
 def test_a_section_keeps_its_other_values() -> None:
@@ -286,38 +252,29 @@ def test_a_hyper_parameter_that_is_added_later_is_a_key_from_then_on(
     assert build("quick", {"training.extra.late": "5"}).training.extra["late"] == 5
 
 
-def test_the_networks_are_described_those_from_outside_too(plugin: dict[str, str]) -> None:
-    said = " ".join(process(["config", "keys"], plugin).stdout.split())
-    assert "the network: convnet (two small convolutions), deep (five convolutions, " in said
-    assert ", hidden (one hidden layer) training.weights (" in said
-
-
-def test_a_hyper_parameter_from_outside_is_a_key_like_ours(plugin: dict[str, str]) -> None:
-    done = process(["config", "keys"], plugin)
-    assert "training.extra.units (default: 2; takes a whole number)\n" in done.stdout
+def test_what_comes_from_outside_is_described_and_a_key_like_ours(plugin: dict[str, str]) -> None:
+    described = process(["config", "keys"], plugin).stdout
+    assert "training.extra.units (default: 2; takes a whole number)\n" in described
+    words = " ".join(described.split())
+    assert "the network: convnet (two small convolutions), deep (five convolutions, " in words
+    assert ", hidden (one hidden layer) training.weights (" in words
     done = script(
         """
+        from pipeline.cli.main import main
         from pipeline.config_model import build, json_schema
         print(build("quick", {"training.extra.units": "5"}).training.extra)
         print(json_schema()["properties"]["training.extra.units"]["type"])
+        for value in ("units=many", "pairs=3", "unit=3"):
+            print(int(main(["run", "--set", f"training.extra.{value}"])))
         """,
         env=plugin,
     )
-    assert done.stdout.splitlines() == ["{'units': 5, 'pairs': 0}", "integer"], done.stderr
-
-
-@pytest.mark.parametrize(
-    ("setting", "line"),
-    [
-        ("units=many", "training.extra.units is 'many', expected a whole number\n"),
-        ("pairs=3", "training.extra.pairs is '3', expected an even number\n"),
-        ("unit=3", "unknown key 'training.extra.unit': did you mean 'training.extra.units'? s"),
-    ],
-)
-def test_a_bad_value_of_it_is_one_line(setting: str, line: str, plugin: dict[str, str]) -> None:
-    done = process(["run", "--set", f"training.extra.{setting}"], plugin)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"tfx-mnist: {line}")
+    said = ["{'units': 5, 'pairs': 0}", "integer", "2", "2", "2"]
+    assert done.stdout.splitlines() == said, done.stderr
+    many, odd, unknown = done.stderr.splitlines()
+    assert many == "tfx-mnist: training.extra.units is 'many', expected a whole number"
+    assert odd == "tfx-mnist: training.extra.pairs is '3', expected an even number"
+    assert "unknown key 'training.extra.unit': did you mean 'training.extra.units'? s" in unknown
 
 
 def test_a_plugin_that_cannot_be_imported_is_one_line_and_ends_with_1(

@@ -161,24 +161,29 @@ def test_which_values_hide_all_gpus(value: str | None, hidden: bool) -> None:
 # --- This machine --------------------------------------------------------------------------------
 
 
-def test_versions_are_those_of_the_installed_distributions() -> None:
-    found = look.examine(RunConfig())
+@pytest.fixture(scope="module")
+def found() -> Machine:
+    return look.examine(RunConfig())
+
+
+def test_versions_are_those_of_the_installed_distributions(found: Machine) -> None:
     assert found.python == Python(platform.python_version(), sys.executable)
     assert found.packages["tfx"] == importlib.metadata.version("tfx")
     assert found.packages["apache-beam"] == importlib.metadata.version("apache-beam")
     assert set(found.packages) == {"tfx", "apache-beam", "keras", "keras-tuner", "kfp"}
 
 
-def test_the_build_of_tensorflow_is_what_tensorflow_says() -> None:
+def test_the_build_of_tensorflow_is_what_tensorflow_says(found: Machine) -> None:
     import tensorflow as tf
 
-    found, build = look.examine(RunConfig()).tensorflow, tf.sysconfig.get_build_info()
-    assert found.version == tf.__version__
-    assert (found.cuda, found.cudnn) == (build["cuda_version"], build["cudnn_version"])
+    build = tf.sysconfig.get_build_info()
+    assert found.tensorflow == TensorFlow(
+        tf.__version__, build["cuda_version"], build["cudnn_version"]
+    )
 
 
-def test_the_libraries_of_both_generations_of_tensorflow_are_known() -> None:
-    names = [library.name for library in look.examine(RunConfig()).cuda_libraries]
+def test_the_libraries_of_both_generations_of_tensorflow_are_known(found: Machine) -> None:
+    names = [library.name for library in found.cuda_libraries]
     assert names[0] == "libcudart.so.12"
     assert len(names) in (7, 8)
 
@@ -195,11 +200,6 @@ def test_without_a_gpu_nothing_imports_tensorflow() -> None:
         """
     )
     assert (done.stdout, done.stderr) == ("[] False\n", "")
-
-
-def test_tensorflow_is_imported_by_a_child_on_request() -> None:
-    found = look.examine(RunConfig(), verbose=True).tensorflow
-    assert (found.imported, found.problem) == (True, "")
 
 
 def test_a_child_that_ends_without_an_answer_is_a_problem(

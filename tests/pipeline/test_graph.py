@@ -90,6 +90,12 @@ def test_nothing_is_learned_before_the_data_gate_has_passed(
     assert "DataGate" in nodes[name].upstream_nodes
 
 
+def test_the_schema_has_the_bounds_of_the_data_gate(plan: RunPlan, nodes: dict[str, Any]) -> None:
+    given = nodes["CuratedSchema"].parameters.parameters
+    for name in ("min_mean_intensity", "max_mean_intensity"):
+        assert given[name].field_value.double_value == getattr(plan.bounds, name)
+
+
 def test_the_evaluators_blessing_goes_through_the_release_gate(nodes: dict[str, Any]) -> None:
     assert readers(nodes, "Evaluator", "blessing") == {"ReleaseGate"}
     assert readers(nodes, "ReleaseGate", "blessing") == {"ServingCheck", "Pusher"}

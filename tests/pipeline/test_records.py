@@ -32,6 +32,14 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def write(root: Path, content: str) -> Path:
+    """A record that somebody else wrote."""
+    file = root / "reports" / f"{RUN_ID}.json"
+    file.parent.mkdir()
+    file.write_text(content)
+    return file
+
+
 def test_all_runs_are_read_the_newest_first(root: Path) -> None:
     found = records.read_all(root)
     assert [run.outcome for run in found] == [UNFINISHED, FAILED, REFUSED, RELEASED]
@@ -192,9 +200,7 @@ def test_several_failed_checks_are_counted(tmp_path: Path) -> None:
     ids=["a list", "cut", "another outcome", "a list in it", "deep"],
 )
 def test_what_is_no_record_is_said_to_be_unreadable(content: str, tmp_path: Path) -> None:
-    (tmp_path / "reports").mkdir()
-    (tmp_path / "reports" / f"{RUN_ID}.json").write_text(content)
-    (tmp_path / "reports" / f"{RUN_ID}.html").touch()
+    write(tmp_path, content).with_suffix(".html").touch()
     (run,) = records.read_all(tmp_path)
     assert (run.run_id, run.outcome) == (RUN_ID, UNREADABLE)
     assert f"{RUN_ID}.json cannot be read" in run.reason
@@ -208,9 +214,7 @@ def test_a_directory_in_the_place_of_a_record_is_unreadable(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("accuracy", [0.0, 1.0, 1])
 def test_the_lowest_and_the_highest_accuracy_are_known(accuracy: float, tmp_path: Path) -> None:
-    (tmp_path / "reports").mkdir()
-    content = json.dumps({"outcome": "refused", "metrics": {"accuracy": accuracy}})
-    (tmp_path / "reports" / f"{RUN_ID}.json").write_text(content)
+    write(tmp_path, json.dumps({"outcome": "refused", "metrics": {"accuracy": accuracy}}))
     assert [run.accuracy for run in records.read_all(tmp_path)] == [accuracy]
 
 
@@ -233,18 +237,15 @@ def test_the_lowest_and_the_highest_accuracy_are_known(accuracy: float, tmp_path
     ],
 )
 def test_values_of_other_types_count_as_not_known(odd: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "reports").mkdir()
-    content = json.dumps({"outcome": "refused", **odd})
-    (tmp_path / "reports" / f"{RUN_ID}.json").write_text(content)
+    write(tmp_path, json.dumps({"outcome": "refused", **odd}))
     (run,) = records.read_all(tmp_path)
     assert (run.outcome, run.reason) == ("refused", "")
     assert (run.dataset, run.accuracy, run.version, run.seconds) == (None, None, None, None)
 
 
 def test_a_held_run_of_an_odd_id_is_shown(tmp_path: Path) -> None:
-    (tmp_path / "reports").mkdir()
     odd = {"outcome": "held", "pending": {"path": f"{tmp_path}/serving/x", "run_id": [1]}}
-    (tmp_path / "reports" / f"{RUN_ID}.json").write_text(json.dumps(odd))
+    write(tmp_path, json.dumps(odd))
     assert [run.outcome for run in records.read_all(tmp_path)] == ["held"]
 
 

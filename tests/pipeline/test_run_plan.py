@@ -359,7 +359,9 @@ def test_with_nothing_served_there_is_no_baseline(plan: RunPlan) -> None:
     assert plan.context.token == "run-1"
 
 
-def test_its_own_release_is_recognized(served: tuple[RunConfig, str]) -> None:
+def test_its_own_release_is_recognized_with_the_cache_and_the_metadata(
+    served: tuple[RunConfig, str],
+) -> None:
     config, _ = served
     context = make_plan(config, run_id="run-2").context
     assert (context.baseline, context.token) == (None, "its run")
@@ -373,22 +375,15 @@ def test_another_runs_release_is_the_baseline(served: tuple[RunConfig, str]) -> 
     assert context.token == "run-2"
 
 
-def test_without_the_cache_its_own_release_is_a_baseline_like_any_other(
-    served: tuple[RunConfig, str],
+@pytest.mark.parametrize("without", ["cache", "metadata"])
+def test_its_own_release_is_else_a_baseline_like_any_other(
+    without: str, served: tuple[RunConfig, str]
 ) -> None:
     config, digest = served
-    context = make_plan(dataclasses.replace(config, cache=False), run_id="run-2").context
-    assert context.baseline is not None
-    assert context.baseline.model_digest == digest
-    assert context.token == "run-2"
-
-
-def test_without_the_metadata_its_own_release_is_a_baseline_like_any_other(
-    served: tuple[RunConfig, str],
-) -> None:
-    config, digest = served
-    config.metadata_path.unlink()
-    context = make_plan(config, run_id="run-2").context
+    if without == "metadata":
+        config.metadata_path.unlink()
+    given = dataclasses.replace(config, cache=without != "cache")
+    context = make_plan(given, run_id="run-2").context
     assert context.baseline is not None
     assert context.baseline.model_digest == digest
     assert context.token == "run-2"

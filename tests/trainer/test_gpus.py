@@ -115,12 +115,10 @@ def test_a_run_on_gpus_that_tensorflow_cannot_use_is_refused_before_it_begins(br
 
 
 @pytest.mark.once  # a run asks TensorFlow on both
-@pytest.mark.parametrize("machines", [1, 2])
-def test_a_training_on_them_says_so(machines, prepared, broken, tmp_path):
+def test_each_machine_looks_at_its_own_before_it_waits_for_the_others(prepared, broken, tmp_path):
     training = Training(prepared, tmp_path / "training", epochs=1)
-    training.environment = {VISIBLE: NO_SUCH_GPU, SETTLED: NO_SUCH_GPU, **broken}
-    if machines > 1:  # each looks at its own GPUs before it waits for the others
-        training.environment["TF_CONFIG"] = tf_config(free_ports(machines), 0)
+    cluster = {"TF_CONFIG": tf_config(free_ports(2), 0)}
+    training.environment = {VISIBLE: NO_SUCH_GPU, SETTLED: NO_SUCH_GPU, **broken, **cluster}
     with training.start() as process:
         _, log = process.communicate(timeout=300)
     line = UNUSABLE.replace("FOLDER", str(tmp_path / "dev"))

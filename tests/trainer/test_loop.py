@@ -279,11 +279,10 @@ def without_seconds(history):
 
 RESUMED = {
     "adam": HPARAMS,
-    "dropout": dataclasses.replace(HPARAMS, dropout=0.5),
     "adadelta": dataclasses.replace(HPARAMS, optimizer="adadelta", schedule="constant"),
-    "averaging": dataclasses.replace(HPARAMS, averaging=0.9),
-    "warp": dataclasses.replace(HPARAMS, max_rotation=10.0),
-    "patience": dataclasses.replace(HPARAMS, patience=3),
+    "dropout, averaging, warp, patience": dataclasses.replace(
+        HPARAMS, dropout=0.5, averaging=0.9, max_rotation=10.0, patience=3
+    ),
     "float16": dataclasses.replace(HPARAMS, precision="float16"),
     "deep": dataclasses.replace(HPARAMS, architecture="deep", label_smoothing=0.1),
 }

@@ -1,13 +1,11 @@
 """The process that trains, and the one that started it: errors, notes, and the end of either."""
 
-import contextlib
 import json
 import logging
 import signal
 import subprocess
 import sys
 import types
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,18 +36,6 @@ def none_is_left():
     end_early()
 
 
-@contextlib.contextmanager
-def told(act: Callable[[logging.LogRecord], None]):
-    """Calls `act` with all that `trainer.progress` is told."""
-    handler = logging.Handler()
-    handler.emit = act
-    progress.LOGGER.addHandler(handler)
-    try:
-        yield
-    finally:
-        progress.LOGGER.removeHandler(handler)
-
-
 def job(training: Training) -> Job:
     return Job.from_fn_args(types.SimpleNamespace(**training.fn_args))
 
@@ -64,15 +50,6 @@ def test_it_ends_when_the_process_that_started_it_is_killed(prepared, tmp_path):
         assert is_running(child)
         parent.kill()
     wait_until(lambda: not is_running(child))
-
-
-@pytest.mark.once  # test_loop.py diverges on both
-def test_a_diverged_loss_is_said_in_the_line_of_the_loop(prepared, tmp_path):
-    training = Training(prepared, tmp_path, epochs=2, learning_rate=1e30)
-    line = r"^the loss is (nan|inf) in epoch 1 of 2: set training.learning_rate below 1e\+30, or"
-    with pytest.raises(TrainingFailed, match=line) as raised:
-        train_alone(job(training))
-    assert "\n" not in str(raised.value)
 
 
 def test_an_error_of_a_library_is_said_after_its_type(prepared, tmp_path):
@@ -91,28 +68,27 @@ def test_nothing_of_it_stays_in_the_temporary_directory(prepared, tmp_path, monk
     assert not list(temporary.iterdir())
 
 
-@pytest.mark.once  # the system ends it; test_run.py and tests/e2e/test_stopped.py resume
-def test_one_that_is_killed_may_lack_memory(prepared, tmp_path, caplog):
-    training = Training(prepared, tmp_path)
-    process = start_early(0).process
-
-    def kill(record: logging.LogRecord) -> None:
-        if hasattr(record, "progress") and record.progress.epoch_ended:
-            process.kill()
-
-    line = "the process that trains was killed by SIGKILL, as when memory runs out: see the log; "
-    caplog.set_level("INFO", logger=progress.LOGGER.name)
-    with told(kill), pytest.raises(TrainingFailed, match=line):
-        train_alone(job(training))
-    assert not training.exported.exists()
-
-
 @pytest.mark.once  # without TensorFlow
-def test_one_that_ends_without_a_word_names_its_code_and_the_log(monkeypatch, tmp_path):
-    (tmp_path / "tensorflow.py").write_text("import os; os._exit(7)")
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("os._exit(7)", "the process that trains ended with code 7: see the log; the same"),
+        (
+            "os.kill(os.getpid(), 9)",
+            "the process that trains was killed by SIGKILL, as when memory runs out: see the log; ",
+        ),
+    ],
+)
+@pytest.mark.parametrize("reads", ["", "sys.stdin.readline(); "], ids=["before", "after its job"])
+def test_the_end_of_one_that_says_no_word_is_told_with_the_log(
+    reads, end, said, monkeypatch, tmp_path
+):
+    (tmp_path / "tensorflow.py").write_text(f"import os, sys; {reads}{end}")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    start_early(0).process.wait()  # nobody reads the job
-    with pytest.raises(TrainingFailed, match="ended with code 7: see the log; the same command"):
+    process = start_early(0).process
+    if not reads:
+        process.wait()
+    with pytest.raises(TrainingFailed, match=said):
         train_alone(Job([], [], "", {"replicas": 0}))
 
 

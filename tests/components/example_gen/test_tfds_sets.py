@@ -82,15 +82,6 @@ class TestWithoutNetwork:
             refusal("mnist", tmp_path)
         )
 
-    def test_an_unknown_set_is_refused_with_the_nearest(self, tmp_path: Path) -> None:
-        assert (
-            "unknown dataset 'fashon_mnist': did you mean 'fashion_mnist'? expected mnist_sample ("
-            in refusal("fashon_mnist", tmp_path)
-        )
-
-    def test_a_misspelt_sample_is_known_too(self, tmp_path: Path) -> None:
-        assert "did you mean 'mnist_sample'" in refusal("mnist_sampel", tmp_path)
-
     def test_a_path_without_its_word_is_asked_for_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -113,27 +104,32 @@ class TestWithoutNetwork:
         (tmp_path / "x.npz").touch()
         assert "is 'numpy:~/x.npz', expected mnist_sample" in refusal("numpy:~/x.npz", tmp_path)
 
-    def test_an_unknown_config_is_refused_with_the_nearest(self, tmp_path: Path) -> None:
-        assert "unknown config 'balancd': did you mean 'balanced'? expected one of byclass" in (
-            refusal("emnist/balancd", tmp_path)
-        )
-
-    def test_a_config_of_a_set_without_configs_is_refused(self, tmp_path: Path) -> None:
-        assert "unknown config 'x': expected none" in refusal("mnist/x", tmp_path)
-
-    def test_an_unknown_version_is_refused_with_the_known(self, tmp_path: Path) -> None:
-        assert "version 9.9.9 is unknown; expected 3.0.1" in refusal("mnist:9.9.9", tmp_path)
-
-    def test_a_set_of_texts_is_refused_before_its_download(self, tmp_path: Path) -> None:
-        assert "'imdb_reviews' has no image feature" in refusal("imdb_reviews", tmp_path)
-
-    def test_images_of_differing_shapes_are_refused_before_their_download(
-        self, tmp_path: Path
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            (
+                "fashon_mnist",
+                "unknown dataset 'fashon_mnist': did you mean 'fashion_mnist'? expected mnist_sam",
+            ),
+            ("mnist_sampel", "did you mean 'mnist_sample'"),
+            (
+                "emnist/balancd",
+                "unknown config 'balancd': did you mean 'balanced'? expected one of byclass",
+            ),
+            ("mnist/x", "unknown config 'x': expected none"),
+            ("mnist:9.9.9", "version 9.9.9 is unknown; expected 3.0.1"),
+            ("imdb_reviews", "'imdb_reviews' has no image feature"),
+            (
+                "tf_flowers",
+                "images of differing shapes (declared ?x?x3); choose the network's, such as --set "
+                "data.image_size=64",
+            ),
+        ],
+    )
+    def test_what_cannot_be_used_is_refused_before_its_download(
+        self, text: str, said: str, tmp_path: Path
     ) -> None:
-        assert (
-            "images of differing shapes (declared ?x?x3); choose the network's, such as --set "
-            "data.image_size=64" in refusal("tf_flowers", tmp_path)
-        )
+        assert said in refusal(text, tmp_path)
 
 
 @pytest.mark.parametrize("is_prepared", [False, True])

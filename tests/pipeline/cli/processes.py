@@ -1,5 +1,6 @@
 """Runners that do what a test says, and the command line in a process of its own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -57,3 +58,22 @@ def script(code: str, *args: str, **kwargs: Any) -> subprocess.CompletedProcess[
     environment = {**os.environ, "PYTHONUNBUFFERED": ""}
     kwargs = {"capture_output": True, "text": True, "timeout": 300, "env": environment, **kwargs}
     return subprocess.run([sys.executable, "-c", textwrap.dedent(code), *args], **kwargs)
+
+
+def imported_by(names: set[str], *commands: list[str]) -> tuple[str, list[list[str]]]:
+    """What commands say in one process of their own, and which of the modules it has after each."""
+    done = script(
+        """
+        import json, sys
+        from pipeline.cli.main import main
+        names, found = set(json.loads(sys.argv[1])), []
+        for words in map(json.loads, sys.argv[2:]):
+            main(words)
+            found.append(sorted(names & set(sys.modules)))
+        print(json.dumps(found))
+        """,
+        json.dumps(sorted(names)),
+        *map(json.dumps, commands),
+    )
+    *said, imported = done.stdout.splitlines()
+    return "\n".join([*said, done.stderr]), json.loads(imported)

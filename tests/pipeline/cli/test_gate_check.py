@@ -113,41 +113,31 @@ def test_the_decision_is_written_where_it_is_said(
 @pytest.mark.parametrize(
     ("added", "line"),
     [
-        ([], "--model is missing, and so is --predictions, expected one of them; see tfx-mnist ga"),
-        (["--model", "MODEL", "--slice", "age"], "--slice has no effect with --model: leave it"),
-        (["--model", "NONE"], "there is no SavedModel in NONE: it does not exist; give the dir"),
-        (["--model", "MODEL", "--signature", "x"], "the model MODEL has no signature 'x': choose"),
+        ("", "--model is missing, and so is --predictions, expected one of them; see tfx-mnist ga"),
+        ("--model MODEL --slice age", "--slice has no effect with --model: leave it"),
+        ("--model NONE", "there is no SavedModel in NONE: it does not exist; give the dir"),
+        ("--model MODEL --signature x", "the model MODEL has no signature 'x': choose"),
         (
-            ["--model", "MODEL", "--baseline", "MODEL", "--baseline-signature", "x"],
+            "--model MODEL --baseline MODEL --baseline-signature x",
             "the model MODEL has no signature 'x': choose",
         ),
-        (["--model", "MODEL", "--dataset", "idx:NONE"], "idx:NONE: there is no such directory"),
+        ("--model MODEL --dataset idx:NONE", "idx:NONE: there is no such directory"),
+        ("--model MODEL --set seed=1", "seed has no effect here, expected one of "),
+        ("--model MODEL --set gate.slices=weight:1", "gate.slices names the feature 'w"),
         (
-            ["--model", "MODEL", "--set", "seed=1"],
-            "seed has no effect here, expected one of ",
-        ),
-        (["--model", "MODEL", "--set", "gate.slices=weight:1"], "gate.slices names the feature 'w"),
-        (
-            [
-                "--model",
-                "MODEL",
-                "--baseline",
-                "KERAS",
-                "--set",
-                "gate.allow_missing_baseline=true",
-            ],
+            "--model MODEL --baseline KERAS --set gate.allow_missing_baseline=true",
             "there is no SavedModel in KERAS: it is a Keras file; write a SavedModel with",
         ),
         (
-            ["--model", "NEGATIVE"],
+            "--model NEGATIVE",
             "the output 'odd' of the signature 'serving_default' of NEGATIVE holds no probabilit"
             "ies: those of one image are -0.1 to 0.6 and sum to 1, expected 0 or more",
         ),
-        (["--model", ""], "--model is '', expected a path; see"),
+        ("--model=", "--model is '', expected a path; see"),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_ends_with_2(
-    added: list[str],
+    added: str,
     line: str,
     words: list[str],
     model: Path,
@@ -165,7 +155,7 @@ def test_what_does_not_fit_is_one_line_and_ends_with_2(
             text = text.replace(word, str(path))
         return text
 
-    assert main([*words, *map(filled, added), "--json"]) == 2
+    assert main([*words, *map(filled, added.split()), "--json"]) == 2
     shown = capfd.readouterr()
     error = json.loads(shown.out)["error"]
     assert error.startswith(filled(line))

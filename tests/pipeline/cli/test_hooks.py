@@ -156,10 +156,8 @@ class TestRollback:
         )
 
     def test_a_rollback_that_fails_tells_nobody(self, serving: Path, told: Path) -> None:
-        assert (
-            main(["rollback", "9", "--config", self.config(serving, saver(told)), "--reason", "r"])
-            == 1
-        )
+        config = self.config(serving, saver(told))
+        assert main(["rollback", "9", "--config", config, "--reason", "r"]) == 1
         assert not told.exists()
 
     def test_a_flag_stands_above_the_files_directory(
@@ -167,16 +165,8 @@ class TestRollback:
     ) -> None:
         publish_letters(tmp_path / "other", "ab")
         config = self.config(serving, "true")
-        words = [
-            "rollback",
-            "--config",
-            config,
-            "--serving-dir",
-            str(tmp_path / "other"),
-            "--reason",
-            "r",
-        ]
-        assert main(words) == 0
+        where = ["--config", config, "--serving-dir", str(tmp_path / "other")]
+        assert main(["rollback", "--reason", "r", *where]) == 0
         assert capfd.readouterr().out.startswith(f"live: version 3 in {tmp_path}/other/3")
 
     def test_a_wrong_file_changes_nothing(self, serving: Path, capfd: Captured) -> None:

@@ -84,12 +84,6 @@ class TestOutcome:
         (log,) = (root / "logs").iterdir()
         assert "Traceback (most recent call last)" in log.read_text()
 
-    def test_the_time_counts_from_the_start_of_the_command(
-        self, root: Path, capfd: Captured
-    ) -> None:
-        main(["run", "--json", "--pipeline-root", str(root)], run=runner(RELEASED))
-        assert 0.0 < json.loads(capfd.readouterr().out)["seconds"]["total"] < 60.0
-
     def test_a_library_that_exits_does_not_end_it_well(self, root: Path) -> None:
         with pytest.raises(SystemExit):
             main(["run", "--pipeline-root", str(root)], run=raiser(SystemExit(5)))
@@ -101,6 +95,7 @@ class TestReport:
         main(["run", "--json", "--pipeline-root", str(root)], run=runner(outcome))
         shown = capfd.readouterr()
         fields = json.loads(shown.out)
+        assert 0.0 < fields["seconds"]["total"] < 60.0  # since the start of the command
         path = root / "reports" / f"{fields['run_id']}.html"
         assert fields["report"] == str(path)
         assert f"report: {path}\n" in shown.err
@@ -149,15 +144,12 @@ class TestReport:
 
 
 class TestCannotStart:
-    def test_it_is_one_line_with_the_runners_exit_code(self, root: Path, capfd: Captured) -> None:
+    def test_it_is_one_line_with_the_runners_exit_code_and_nothing_was_written(
+        self, tmp_path: Path, capfd: Captured
+    ) -> None:
         run = raiser(CannotStart("another run holds the pipeline root", 1))
-        assert main(["run", "--pipeline-root", str(root)], run=run) == 1
-        shown = capfd.readouterr()
-        assert (shown.out, shown.err) == ("", "tfx-mnist: another run holds the pipeline root\n")
-
-    def test_nothing_was_written(self, tmp_path: Path) -> None:
-        run = raiser(CannotStart("unknown set", 2))
-        assert main(["run", "--pipeline-root", str(tmp_path / "a" / "b")], run=run) == 2
+        assert main(["run", "--pipeline-root", str(tmp_path / "a" / "b")], run=run) == 1
+        assert capfd.readouterr() == ("", "tfx-mnist: another run holds the pipeline root\n")
         assert list(tmp_path.iterdir()) == []
 
     def test_what_was_there_before_stays(self, root: Path) -> None:
@@ -177,22 +169,17 @@ class TestCannotStart:
         main(words, run=raiser(CannotStart("unknown set", 2)))
         assert "Traceback (most recent call last)" in capfd.readouterr().err
 
-    def test_a_pipeline_root_that_cannot_be_written_is_refused(
-        self, tmp_path: Path, capfd: Captured
-    ) -> None:
-        (tmp_path / "file").touch()
-        assert main(["run", "--pipeline-root", str(tmp_path / "file")], run=runner()) == 2
-        assert capfd.readouterr().err == (
-            f"tfx-mnist: pipeline_root needs the directory '{tmp_path}/file', but "
-            f"'{tmp_path}/file' is none: move that away, or choose another pipeline_root\n"
-        )
-
     @pytest.mark.parametrize(
         ("words", "line"),
         [
             (["--pipeline-root", "TMP/a[b]"], "pipeline_root is 'TMP/a[b]', expected a path witho"),
             (["--pipeline-root", "TMP/a*"], "pipeline_root is 'TMP/a*', expected a path without"),
             (["--serving-dir", "TMP/s?"], "serving_dir is 'TMP/s?', expected a path without '?'"),
+            (
+                ["--pipeline-root", "TMP/file"],
+                "pipeline_root needs the directory 'TMP/file', but 'TMP/file' is none: move that "
+                "away, or choose another pipeline_root\n",
+            ),
             (["--serving-dir", "TMP/link"], "serving_dir needs the directory 'TMP/link', but 'TMP"),
             (["--serving-dir", "TMP/link/s"], "serving_dir needs the directory 'TMP/link/s', but"),
             (["--data-dir", "~nosuchuser"], "data_dir is '~nosuchuser', expected the home direct"),
@@ -202,6 +189,7 @@ class TestCannotStart:
     def test_a_directory_that_cannot_be_used_is_refused_before_anything_is_written(
         self, words: list[str], line: str, tmp_path: Path, capfd: Captured
     ) -> None:
+        (tmp_path / "file").touch()
         (tmp_path / "link").symlink_to(tmp_path / "none")
         (tmp_path / "old").mkdir()
         (tmp_path / "old" / "reports").touch()

@@ -68,11 +68,6 @@ class TestVerify:
         assert main(["verify", "--serving-dir", str(serving)]) == 0
         assert main(["verify", "--config", config]) == 1
 
-    def test_a_version_that_is_not_there_is_one_line(self, serving: Path, capfd: Captured) -> None:
-        assert main(["verify", "9", "--serving-dir", str(serving)]) == 1
-        line = f"tfx-mnist: there is no version 9 in {serving}: known are 1, 2\n"
-        assert capfd.readouterr().err == line
-
     def test_a_file_that_is_no_key_is_refused(self, serving: Path, capfd: Captured) -> None:
         words = ["verify", "--serving-dir", str(serving), "--public-key", str(serving / "none")]
         assert main(words) == 2

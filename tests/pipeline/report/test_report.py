@@ -64,9 +64,6 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-every_run = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
-
-
 def test_a_page_leads_to_the_report_of_the_run_that_released_the_baseline(tmp_path: Path) -> None:
     serving = tmp_path / "serving"
     done = publish(letter_model(tmp_path, "a"), serving, {"run_id": "first"})
@@ -81,7 +78,7 @@ def test_a_page_leads_to_the_report_of_the_run_that_released_the_baseline(tmp_pa
     assert led_to == [False, True]
 
 
-@every_run
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
 def test_what_others_wrote_is_on_the_page_without_its_control_characters(run: RunResult) -> None:
     foul = "\x1b[2J\r\n<b>\x00\u202e\udcff"
     checks = (Check(f"class.{foul}", False, foul, foul, foul), *run.checks)
@@ -93,9 +90,14 @@ def test_what_others_wrote_is_on_the_page_without_its_control_characters(run: Ru
     assert Page(html).text.count(r"\x1b[2J\r\n<b>\x00\u202e\udcff") >= 5
 
 
-@every_run
-def test_it_is_well_formed_and_has_all_checks_and_components(run: RunResult) -> None:
-    page = Page(render(run))
+@pytest.fixture(scope="module", params=RUNS.values(), ids=RUNS.keys())
+def rendered(request) -> tuple[RunResult, str]:
+    return request.param, render(request.param)
+
+
+def test_it_is_well_formed_and_has_all_checks_and_components(rendered) -> None:
+    run, html = rendered
+    page = Page(html)
     assert run.run_id in page.text
     for check in run.checks:
         assert check.name in page.texts
@@ -104,9 +106,8 @@ def test_it_is_well_formed_and_has_all_checks_and_components(run: RunResult) -> 
         assert component in page.texts
 
 
-@every_run
-def test_it_loads_nothing(run: RunResult) -> None:
-    html = render(run)
+def test_it_loads_nothing(rendered) -> None:
+    _, html = rendered
     page = Page(html)
     assert not page.tags & _LOADING
     assert not page.attributes & {"onclick", "onload"}

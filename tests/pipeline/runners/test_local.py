@@ -95,23 +95,13 @@ def test_a_root_that_is_no_directory_is_a_users_error(config: RunConfig, tmp_pat
     assert "--pipeline-root" in str(error)
 
 
-def test_a_serving_directory_that_cannot_be_read_is_a_users_error(
-    config: RunConfig, root: Path, tmp_path: Path
-) -> None:
-    file = tmp_path / "file"
-    file.touch()
-    error = refused(dataclasses.replace(config, serving_dir=str(file)))
-    assert error.exit_code == 2
-    assert str(file) in str(error)
-    assert list(root.iterdir()) == []
-
-
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
         ("serving.model_server", "SERVED/gone", "serving.model_server is '"),
         ("serving_dir", "/proc/self/served", "serving_dir needs '/proc/self', "),
         ("serving_dir", "SERVED", "line 1 of SERVED/.decisions.jsonl is damaged"),
+        ("serving_dir", "SERVED/.decisions.jsonl", "cannot read the serving directory SERVED/.dec"),
     ],
 )
 def test_what_would_be_found_out_after_the_training_is_refused_before_the_data_are_prepared(
