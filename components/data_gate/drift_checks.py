@@ -10,6 +10,7 @@ from components.example_gen.examples_summary import ExamplesSummary, SplitSummar
 from components.example_gen.image_set import TRAIN
 from components.gate.check import Check
 from components.monitoring.kolmogorov import kolmogorov
+from trainer.host.text import p_value
 
 _CHANCE = 0.001  # a distance that chance makes more often is no drift
 _NO_RELEASE = "no release to compare with"  # none yet, or none that can be read
@@ -72,7 +73,7 @@ def drift_check(
     }
     beyond = [key for key, chance in chances.items() if chance < _CHANCE]
     worst = max(beyond or apart, key=lambda key: apart[key])
-    tested = f" (p {chances[worst]:.2g})" if worst in chances else ""
+    tested = f" ({p_value(chances[worst])})" if worst in chances else ""
     return Check.of(
         name,
         not beyond,
@@ -177,7 +178,7 @@ def intensity_check(train: SplitSummary, released: SplitSummary | None, bound: f
         distance,
         bound,
         start=f"train: the images' {_look(worst)} are {distance:.4f} apart from those of "
-        f"the last release (p {min(1.0, chance * len(found)):.2g}), ",
+        f"the last release ({p_value(min(1.0, chance * len(found)))}), ",
         good=f"at most {bound:g} is allowed, or what chance makes once in {1 / _CHANCE:g} times",
         bad=f"expected at most {bound:g}; look at how the images were taken since, or set "
         "data_gate.max_intensity_drift",
@@ -197,7 +198,7 @@ def size_check(train: SplitSummary, released: SplitSummary | None, bound: float)
         distance,
         bound,
         start=f"train: the images' sizes are {distance:.4f} apart from those of the last release "
-        f"(p {chance:.2g}), ",
+        f"({p_value(chance)}), ",
         good=f"at most {bound:g} is allowed, or what chance makes once in {1 / _CHANCE:g} times",
         bad=f"expected at most {bound:g}; look at where the images came from since, or set "
         "data_gate.max_size_drift",

@@ -21,6 +21,7 @@ from components.gate.evidence import Tally
 from components.gate.statistics import binomial_tail, holm, proportion_interval
 from components.monitoring.counts import Summary
 from components.monitoring.kolmogorov import kolmogorov
+from trainer.host import text
 
 _FEWEST = 5.0  # images that are expected of a class: below, chi-square's approximation is poor
 
@@ -101,7 +102,7 @@ def compare(
 
 def _judged(raw: _Raw, p_value: float, level: float, tolerance: float) -> Test:
     drifted = p_value <= level and raw.distance >= tolerance
-    said = f"{raw.what}, p = {p_value:.2g}"
+    said = f"{raw.what}, {text.p_value(p_value)}"
     if drifted:
         said += f", at most the level {level:g}"
     elif p_value <= level:

@@ -87,7 +87,7 @@ def test_it_is_scipys_test_on_the_bins(halves):
     ]
     largest = max(expected, key=lambda one: one.statistic)
     assert found.actual == pytest.approx(largest.statistic)
-    chance = float(re.findall(r"\(p (\S+)\)", found.sentence)[0])
+    chance = float(re.findall(r"\(p = (\S+)\)", found.sentence)[0])
     assert chance == pytest.approx(min(1.0, 18 * largest.pvalue), rel=0.3)
 
 
@@ -159,7 +159,9 @@ def test_one_look_that_changed_is_refused_whatever_chance_does_to_the_whole(plac
     # By chance 15 of 100 images are brighter, which is more than the bound and p = 0.2.
     check = intensity_check(looks(place, above=15), looks(), bound=0.1)
     assert (check.passed, check.actual) == (False, 1.0)
-    assert check.sentence.startswith(f"train: the images' {look} are 1.0000 apart")
+    assert check.sentence.startswith(
+        f"train: the images' {look} are 1.0000 apart from those of the last release (p < 1e-16), "
+    )
     assert intensity_check(looks(above=15), looks(), bound=0.1).passed
 
 
@@ -229,7 +231,7 @@ def test_a_class_mix_that_chance_does_not_explain_is_refused(now, passes, chance
     )
     assert check.passed is passes
     assert check.actual == pytest.approx(abs(now[0] / rows - 0.5))
-    assert f" (p {chance}), " in check.sentence
+    assert f" (p = {chance}), " in check.sentence
 
 
 def test_a_class_that_became_rarer_is_refused_although_no_other_one_came_much_more_often():
