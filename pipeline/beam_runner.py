@@ -137,15 +137,15 @@ def beam_arguments(given: tuple[str, ...]) -> tuple[str, ...]:
     (tfx/utils/dependency_utils.py, `make_beam_dependency_flags`); workers that the user started
     have the packages.
     """
-    values = {arg.rpartition("=")[2] for arg in given}
-    named = any(arg.split("=")[0] == "--runner" for arg in given)
-    workers = PipelineOptions(list(given)).view_as(PortableOptions).environment_type
+    options = PipelineOptions(list(given))
+    runner = options.view_as(StandardOptions).runner
     arguments = given
-    if not named or workers == "EXTERNAL":
+    if runner is None or options.view_as(PortableOptions).environment_type == "EXTERNAL":
         arguments = ("--sdk_container_image=none", *arguments)
-    if not named:
+    if runner is None:
         arguments = ("--runner=FnApiRunner", *arguments)
-    if _PROCESSES in values and (not named or values & _LOCAL):
+    mode = options.view_as(DirectOptions).direct_running_mode
+    if mode == _PROCESSES and _is_local(runner):
         # Of two equal arguments Beam takes the last.
         return (*arguments, f"--runner={__name__}.{ProcessRunner.__name__}")
     return arguments

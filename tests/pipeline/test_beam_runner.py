@@ -26,6 +26,7 @@ NO_IMAGE = "--sdk_container_image=none"
 IN_PROCESS = ("--runner=FnApiRunner", NO_IMAGE)
 OURS = "--runner=pipeline.beam_runner.ProcessRunner"
 PORTABLE = "--runner=PortableRunner"
+FULL_NAME = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 PROCESSES = "--direct_running_mode=multi_processing"
 EXTERNAL = (PORTABLE, "--environment_type=EXTERNAL")
 OWN_IMAGE = "--sdk_container_image=theirs"
@@ -52,6 +53,13 @@ def test_the_runner_is_named_unless_the_user_names_one(given, expected):
         (tuple(PROCESSES.split("=")), (*IN_PROCESS, *PROCESSES.split("="), OURS)),
         (("--runner=FnApiRunner", PROCESSES), ("--runner=FnApiRunner", PROCESSES, OURS)),
         (("--runner", "DirectRunner", PROCESSES), ("--runner", "DirectRunner", PROCESSES, OURS)),
+        # Beam takes a runner's name in any case, or with its module, and the last one.
+        (("--runner=fnapirunner", PROCESSES), ("--runner=fnapirunner", PROCESSES, OURS)),
+        ((FULL_NAME, PROCESSES), (FULL_NAME, PROCESSES, OURS)),
+        (
+            ("--runner=FnApiRunner", PORTABLE, PROCESSES),
+            ("--runner=FnApiRunner", PORTABLE, PROCESSES),
+        ),
         (("--runner=FlinkRunner", PROCESSES), ("--runner=FlinkRunner", PROCESSES)),
     ],
 )
