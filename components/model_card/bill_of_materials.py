@@ -41,8 +41,9 @@ def bill_of_materials(subject: Subject) -> str:
 
 def _installed() -> dict[str, str]:
     # Each look at a distribution's metadata parses all of it.
-    found = (one.metadata for one in importlib.metadata.distributions())
-    known = ((one["Name"], one["Version"]) for one in found)
+    found = [one.metadata for one in importlib.metadata.distributions()]
+    # Of two with one name Python imports the first.
+    known = ((one["Name"], one["Version"]) for one in reversed(found))
     return {name: version for name, version in known if name and version}
 
 
