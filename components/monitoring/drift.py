@@ -137,7 +137,7 @@ def _classes(before: Sequence[int], now: Sequence[int], names: Sequence[str]) ->
     rows = table.sum(axis=1)
     shares = table / rows[:, np.newaxis]
     gaps = np.abs(shares[0] - shares[1])
-    distance, at = float(gaps.max()), int(gaps.argmax())
+    distance, at = float(gaps.max()), gaps.argmax()
     expected = table.sum(axis=0) * (rows.min() / rows.sum())  # [K], in the smaller of the two
     rare = expected < _FEWEST
     frequent, others = table[:, ~rare], table[:, rare].sum(axis=1)
