@@ -159,6 +159,18 @@ class TestCard:
         assert "license" not in front_matter(card)
 
 
+def versions() -> dict[str, str]:
+    """Those of the libraries that the bill of materials names."""
+    bom = json.loads(documents(SUBJECT)[BOM_NAME])
+    return {one["name"]: one["version"] for one in bom["components"]}
+
+
+def add_distribution(folder: Path, metadata: str | None) -> None:
+    folder.mkdir()
+    if metadata is not None:
+        (folder / "METADATA").write_text(metadata)
+
+
 class TestBillOfMaterials:
     @pytest.fixture
     def bom(self) -> dict:
@@ -218,13 +230,21 @@ class TestBillOfMaterials:
     ) -> None:
         import numpy
 
-        (tmp_path / "numpy-0.1.dist-info").mkdir()
+        before = versions()
         metadata = "Metadata-Version: 2.1\nName: numpy\nVersion: 0.1\n"
-        (tmp_path / "numpy-0.1.dist-info" / "METADATA").write_text(metadata)
+        add_distribution(tmp_path / "numpy-0.1.dist-info", metadata)
         monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
-        bom = json.loads(documents(SUBJECT)[BOM_NAME])
-        versions = {one["name"]: one["version"] for one in bom["components"]}
-        assert versions["numpy"] == numpy.__version__
+        assert versions() == before
+        assert before["numpy"] == numpy.__version__
+
+    @pytest.mark.parametrize("metadata", [None, "Version: 1\n", "Name: gone\n"])
+    def test_what_is_left_of_a_library_is_none(
+        self, metadata: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = versions()
+        add_distribution(tmp_path / "gone-1.dist-info", metadata)
+        monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+        assert versions() == before
 
 
 def test_equal_releases_have_equal_documents() -> None:
