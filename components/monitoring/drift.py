@@ -12,14 +12,13 @@ Kolmogorov-Smirnov test over the bins. All p-values together are corrected for t
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from components.gate.evidence import Tally
 from components.gate.statistics import binomial_tail, holm, proportion_interval
-from components.monitoring.counts import Summary
+from components.monitoring.counts import Summary, sizes_of
 from components.monitoring.kolmogorov import kolmogorov
 from trainer.host import text
 
@@ -117,13 +116,8 @@ def _distributions(
     yield _kolmogorov("confidence", released.confidence, observed.confidence)
     if released.sizes and observed.sizes:
         yield _kolmogorov("intensity", released.intensity, observed.intensity)
-        sizes = sorted(released.sizes.keys() | observed.sizes.keys(), key=_area)
-        before, now = ([one.sizes.get(size, 0) for size in sizes] for one in (released, observed))
+        _, before, now = sizes_of(released, observed)
         yield _kolmogorov("size", before, now)
-
-
-def _area(size: str) -> tuple[int, str]:
-    return math.prod(map(int, size.split("x"))), size
 
 
 def _classes(before: Sequence[int], now: Sequence[int], names: Sequence[str]) -> _Raw:
