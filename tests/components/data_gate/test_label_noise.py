@@ -202,6 +202,22 @@ def test_a_share_beyond_the_bound_that_chance_explains_is_said_so():
     assert overall.sentence.endswith("labels look wrong, more than 1.00 %, which chance explains")
 
 
+@pytest.mark.parametrize(
+    ("bound", "limit"),
+    # 15 of 1,000 are as many as chance makes of 1 % in 8.2 % of cases.
+    [(0.02, "at most 2.00 % is allowed"), (0.01, "more than 1.00 %, which chance explains")],
+)
+def test_a_class_that_passes_is_named_with_the_bound(bound, limit):
+    cat, dog = (Noise(share, share, 1000, is_judged=True) for share in (0.015, 0.005))
+    noise = LabelNoise(2000, 0.9, cat, by_class=(cat, dog), looks_like=(1, 0))
+    _, of_class = noise_checks(noise, ("cat", "dog"), bound)
+
+    assert (of_class.passed, of_class.actual, of_class.required) == (True, 0.015, bound)
+    assert of_class.sentence == (
+        "train and eval: about 1.50 % of the labels cat look wrong, the most of any class; " + limit
+    )
+
+
 def test_the_class_that_is_refused_is_named_and_not_one_that_looks_worse_by_chance():
     few, many = (
         Noise(share, share, rows, is_judged=True) for share, rows in ((0.2, 10), (0.15, 1000))
