@@ -258,6 +258,29 @@ def test_a_rare_class_that_chance_does_not_explain_is_named_before_one_that_move
     assert check.sentence.startswith("train: share of class owl went from 0.0000 to 0.1071")
 
 
+@pytest.mark.parametrize(
+    ("then", "sentence"),
+    [
+        ({"dog": 5, "cat": 5}, "label 0 is cat, expected dog"),
+        ({"ape": 5, "cat": 5}, "with dog, expected ape"),
+        ({"cat": 5, "dog": 5, "owl": 5}, "2 classes, without owl, expected 3"),
+    ],
+)
+def test_other_classes_than_the_release_are_refused_whatever_the_bound(then, sentence):
+    check = drift_check({"cat": 5, "dog": 5}, then, bound=1.0)
+
+    assert not check.passed
+    assert sentence in check.sentence
+
+
+@pytest.mark.parametrize(("now", "then"), [(0, 5), (5, 0)])
+def test_drift_from_or_to_no_examples_is_refused(now, then):
+    check = drift_check({"cat": now}, {"cat": then}, bound=1.0)
+
+    assert not check.passed
+    assert check.sentence.startswith(f"train: {now} examples, {then} in the last release, expected")
+
+
 def examples(train: SplitSummary, resize: str = "pad") -> ExamplesSummary:
     splits = {TRAIN: train}
     return ExamplesSummary("digits", "0" * 64, SHAPE, ("0",), splits, Overlap(0, ()), resize)
