@@ -81,11 +81,14 @@ def drift_check(
         bound,
         start=f"train: share of class {worst} went from {released[worst] / released_rows:.4f} to "
         f"{train[worst] / rows:.4f}{tested}, ",
-        good=f"at most {bound:g} apart is allowed, or what chance makes once in "
-        f"{1 / _CHANCE:g} times",
+        good=_allowed(bound),
         bad=f"expected at most {bound:g} apart; look at how the data was collected since the last "
         "release, or set data_gate.max_class_drift",
     )
+
+
+def _allowed(bound: float) -> str:
+    return f"at most {bound:g} apart is allowed, or what chance makes once in {1 / _CHANCE:g} times"
 
 
 def _chance(part: int, rows: int, part_before: int, rows_before: int) -> float:
@@ -179,7 +182,7 @@ def intensity_check(train: SplitSummary, released: SplitSummary | None, bound: f
         bound,
         start=f"train: the images' {_look(worst)} are {distance:.4f} apart from those of "
         f"the last release ({p_value(min(1.0, chance * len(found)))}), ",
-        good=f"at most {bound:g} is allowed, or what chance makes once in {1 / _CHANCE:g} times",
+        good=_allowed(bound),
         bad=f"expected at most {bound:g}; look at how the images were taken since, or set "
         "data_gate.max_intensity_drift",
     )
@@ -199,7 +202,7 @@ def size_check(train: SplitSummary, released: SplitSummary | None, bound: float)
         bound,
         start=f"train: the images' sizes are {distance:.4f} apart from those of the last release "
         f"({p_value(chance)}), ",
-        good=f"at most {bound:g} is allowed, or what chance makes once in {1 / _CHANCE:g} times",
+        good=_allowed(bound),
         bad=f"expected at most {bound:g}; look at where the images came from since, or set "
         "data_gate.max_size_drift",
     )

@@ -10,6 +10,7 @@ from tests.pipeline.report.runs import (
     COMPARED,
     FAILED_RUN,
     FIRST_RUN,
+    HELD_RUN,
     POLICY,
     REFUSED_RUN,
     RELEASED_RUN,
@@ -25,6 +26,7 @@ def test_the_headline_is_the_outcome() -> None:
     late = dataclasses.replace(RELEASED_RUN, error="after version 3 was released in s/3: no luck")
     assert findings.headline(late) == f"Failed: {late.error}"
     assert findings.headline(UNCHANGED_RUN) == "Unchanged: version 3 holds this model already."
+    assert findings.headline(HELD_RUN) == "Held for approval: every check passed."
     assert findings.headline(REFUSED_RUN) == (
         f"Refused by 1 of {checks} checks: nothing was released, and what is served stays."
     )
