@@ -74,15 +74,12 @@ def arguments_problem(given: tuple[str, ...]) -> str:
             f"beam_args has {workers} as direct_num_workers, expected 1 or more, or 0 for one per "
             "CPU"
         )
-    if _is_local(known.runner):
-        refused = others[:1]
-    else:
-        refused = [one for one in others if one in ("-h", "--help")]  # for which Beam would end us
-    names = [name for name in parser._option_string_actions if name.startswith("--")]
-    return "".join(
-        unknown("option of Beam", one.partition("=")[0], names, see="see docs/beam.md")
-        for one in refused
-    )
+    if not _is_local(known.runner):
+        others = [one for one in others if one in ("-h", "--help")]  # for which Beam would end us
+    if not others:
+        return ""
+    name, names = others[0].partition("=")[0], parser._option_string_actions
+    return unknown("option of Beam", name, names, see="see docs/beam.md")
 
 
 def _is_local(runner: str | None) -> bool:
