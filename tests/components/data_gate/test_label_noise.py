@@ -111,6 +111,26 @@ def test_a_classifier_that_names_the_largest_class_alone_has_no_skill(cats):
     assert noise.accuracy == cats / 100
     assert not noise.overall.is_judged
     assert not any(each.is_judged for each in noise.by_class)
+    assert [check.sentence for check in noise_checks(noise, ("cat", "dog"), BOUND)] == [
+        f"train and eval: label noise could not be judged: a quick classifier predicts {cats}.0 % "
+        "of 100 labels, too few to tell wrong labels from hard images",
+        "train and eval: label noise of single classes could not be judged",
+    ]
+
+
+def test_the_classifier_need_not_predict_the_labels_that_are_wrong():
+    labels = np.repeat(np.arange(4), 100)
+    looks = labels.copy()
+    looks[:30] = 1  # of label 0
+    noise = estimate(np.where(np.eye(4)[looks] == 1, 0.875, 0.0), labels)
+
+    assert noise.accuracy == 370 / 400
+    assert noise.overall.share == pytest.approx(30 / 400)
+    # It predicts 0.7 of label 0, and 0.7 of the labels that are right are 0.6475. Of all labels it
+    # predicts (0.925 - 0.25) / 0.75 = 0.9 beyond chance, and 0.9 of those are 0.8325.
+    assert noise.by_class[0] == Noise(0.3, 0.3, rows=100, is_judged=True)
+    assert noise.by_class[1:] == (Noise(0.0, 0.0, rows=100, is_judged=True),) * 3
+    assert noise.looks_like[0] == 1
 
 
 def test_a_class_that_the_classifier_does_not_know_is_not_judged_and_the_others_are():
