@@ -247,7 +247,28 @@ def test_the_class_that_is_refused_is_named_and_not_one_that_looks_worse_by_chan
     _, of_class = noise_checks(noise, ("cat", "dog"), 0.1)
 
     assert (of_class.passed, of_class.actual) == (False, 0.15)
-    assert "of the labels dog look wrong, most often like cat" in of_class.sentence
+    assert (
+        "of the labels dog look wrong, most often like cat, expected at most 10.00 %; correct in "
+        "the source"
+    ) in of_class.sentence
+
+
+@pytest.mark.parametrize(("judged", "passes"), [(True, True), (False, False)])
+def test_each_class_that_is_judged_is_a_test(judged, passes):
+    # 16 of 1,000 are so many where 10 may be in 4.8 % of cases: that refuses one class, not one of
+    # two.
+    cat, dog = Noise(0.016, 0.016, 1000, True), Noise(0.0, 0.0, 1000, judged)
+    noise = LabelNoise(2000, 0.9, cat, by_class=(cat, dog), looks_like=(1, 0))
+    _, of_class = noise_checks(noise, ("cat", "dog"), 0.01)
+
+    assert of_class.passed is passes
+
+
+def test_where_no_label_looks_wrong_no_class_is_named():
+    none = Noise(0.0, 0.0, 1000, is_judged=True)
+    _, of_class = noise_checks(LabelNoise(1000, 0.9, none, (none,), (0,)), ("cat",), 0.01)
+
+    assert of_class.sentence == "train and eval: no class has labels that look wrong"
 
 
 def test_what_strict_thresholds_make_go_away_counts_as_confusion():
