@@ -20,6 +20,7 @@ from components.monitoring.counts import Summary, summarize
 from components.monitoring.drift import Drift, compare
 from components.serving_check.classifier import Classifier
 from components.serving_dir import find
+from trainer.host.text import p_value
 
 SPLITS = 200
 REQUESTS = 200
@@ -83,7 +84,7 @@ def main() -> None:
     }
     for name, images in changed.items():
         drift = compared(released, summary_of(images, classifier.probabilities(images)), TOLERANCE)
-        found = [f"{one.name} (p {one.p_value:.1g})" for one in drift.tests if one.drifted]
+        found = [f"{one.name} ({p_value(one.p_value)})" for one in drift.tests if one.drifted]
         print(f"{name}, {REQUESTS} requests: {', '.join(found) or 'no drift'}")
 
 

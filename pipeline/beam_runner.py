@@ -74,15 +74,12 @@ def arguments_problem(given: tuple[str, ...]) -> str:
             f"beam_args has {workers} as direct_num_workers, expected 1 or more, or 0 for one per "
             "CPU"
         )
-    if _is_local(known.runner):
-        refused = others[:1]
-    else:
-        refused = [one for one in others if one in ("-h", "--help")]  # for which Beam would end us
-    names = [name for name in parser._option_string_actions if name.startswith("--")]
-    return "".join(
-        unknown("option of Beam", one.partition("=")[0], names, see="see docs/beam.md")
-        for one in refused
-    )
+    if not _is_local(known.runner):
+        others = [one for one in others if one in ("-h", "--help")]  # for which Beam would end us
+    if not others:
+        return ""
+    name, names = others[0].partition("=")[0], parser._option_string_actions
+    return unknown("option of Beam", name, names, see="see docs/beam.md")
 
 
 def _is_local(runner: str | None) -> bool:
@@ -137,15 +134,15 @@ def beam_arguments(given: tuple[str, ...]) -> tuple[str, ...]:
     (tfx/utils/dependency_utils.py, `make_beam_dependency_flags`); workers that the user started
     have the packages.
     """
-    values = {arg.rpartition("=")[2] for arg in given}
-    named = any(arg.split("=")[0] == "--runner" for arg in given)
-    workers = PipelineOptions(list(given)).view_as(PortableOptions).environment_type
+    options = PipelineOptions(list(given))
+    runner = options.view_as(StandardOptions).runner
     arguments = given
-    if not named or workers == "EXTERNAL":
+    if runner is None or options.view_as(PortableOptions).environment_type == "EXTERNAL":
         arguments = ("--sdk_container_image=none", *arguments)
-    if not named:
+    if runner is None:
         arguments = ("--runner=FnApiRunner", *arguments)
-    if _PROCESSES in values and (not named or values & _LOCAL):
+    mode = options.view_as(DirectOptions).direct_running_mode
+    if mode == _PROCESSES and _is_local(runner):
         # Of two equal arguments Beam takes the last.
         return (*arguments, f"--runner={__name__}.{ProcessRunner.__name__}")
     return arguments

@@ -10,6 +10,7 @@ from components.example_gen.examples_summary import ExamplesSummary, SplitSummar
 from components.example_gen.image_set import TRAIN
 from components.gate.check import Check
 from components.monitoring.kolmogorov import kolmogorov
+from trainer.host.text import p_value
 
 _CHANCE = 0.001  # a distance that chance makes more often is no drift
 _NO_RELEASE = "no release to compare with"  # none yet, or none that can be read
@@ -72,7 +73,7 @@ def drift_check(
     }
     beyond = [key for key, chance in chances.items() if chance < _CHANCE]
     worst = max(beyond or apart, key=lambda key: apart[key])
-    tested = f" (p {chances[worst]:.2g})" if worst in chances else ""
+    tested = f" ({p_value(chances[worst])})" if worst in chances else ""
     return Check.of(
         name,
         not beyond,
@@ -80,11 +81,14 @@ def drift_check(
         bound,
         start=f"train: share of class {worst} went from {released[worst] / released_rows:.4f} to "
         f"{train[worst] / rows:.4f}{tested}, ",
-        good=f"at most {bound:g} apart is allowed, or what chance makes once in "
-        f"{1 / _CHANCE:g} times",
+        good=_allowed(bound),
         bad=f"expected at most {bound:g} apart; look at how the data was collected since the last "
         "release, or set data_gate.max_class_drift",
     )
+
+
+def _allowed(bound: float) -> str:
+    return f"at most {bound:g} apart is allowed, or what chance makes once in {1 / _CHANCE:g} times"
 
 
 def _chance(part: int, rows: int, part_before: int, rows_before: int) -> float:
@@ -177,8 +181,8 @@ def intensity_check(train: SplitSummary, released: SplitSummary | None, bound: f
         distance,
         bound,
         start=f"train: the images' {_look(worst)} are {distance:.4f} apart from those of "
-        f"the last release (p {min(1.0, chance * len(found)):.2g}), ",
-        good=f"at most {bound:g} is allowed, or what chance makes once in {1 / _CHANCE:g} times",
+        f"the last release ({p_value(min(1.0, chance * len(found)))}), ",
+        good=_allowed(bound),
         bad=f"expected at most {bound:g}; look at how the images were taken since, or set "
         "data_gate.max_intensity_drift",
     )
@@ -197,8 +201,8 @@ def size_check(train: SplitSummary, released: SplitSummary | None, bound: float)
         distance,
         bound,
         start=f"train: the images' sizes are {distance:.4f} apart from those of the last release "
-        f"(p {chance:.2g}), ",
-        good=f"at most {bound:g} is allowed, or what chance makes once in {1 / _CHANCE:g} times",
+        f"({p_value(chance)}), ",
+        good=_allowed(bound),
         bad=f"expected at most {bound:g}; look at where the images came from since, or set "
         "data_gate.max_size_drift",
     )

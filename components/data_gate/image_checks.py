@@ -75,7 +75,7 @@ def image_checks(
     hashes = {split: file_hashes.read(uri) for split, uri in split_uris.items()}
     groups = {}
     # Where no label is judged, those of hard images would be shown as errors.
-    if noise.overall.is_judged or any(each.is_judged for each in noise.by_class):
+    if noise.overall.is_judged:
         errors = label_errors(scores, known, thresholds(scores, known))
         groups[LABEL_ERRORS] = shown_label_errors(errors, known, places, split_uris, hashes, spec)
     others = np.concatenate(all_labels)

@@ -158,10 +158,13 @@ def _overall_check(noise: LabelNoise, bound: float) -> Check:
     if noise.overall.exceeds(bound):
         sentence = f"{found}, expected at most {percent(bound)}; {_REMEDY}"
         return Check(name, False, share, bound, sentence)
-    limit = f"at most {percent(bound)} is allowed"
-    if share > bound:
-        limit = f"more than {percent(bound)}, which chance explains"
-    return Check(name, True, share, bound, f"{found}, {limit}")
+    return Check(name, True, share, bound, f"{found}, {_passed(share, bound)}")
+
+
+def _passed(share: float, bound: float) -> str:
+    if share <= bound:
+        return f"at most {percent(bound)} is allowed"
+    return f"more than {percent(bound)}, which chance explains"
 
 
 def _class_check(noise: LabelNoise, class_names: Sequence[str], bound: float) -> Check:
@@ -181,7 +184,7 @@ def _class_check(noise: LabelNoise, class_names: Sequence[str], bound: float) ->
         alike = class_names[noise.looks_like[worst]]
         sentence = f"{found}, most often like {alike}, expected at most {percent(bound)}; {_REMEDY}"
     elif share:
-        sentence = f"{found}, more than of any other class, which chance explains"
+        sentence = f"{found}, the most of any class; {_passed(share, bound)}"
     else:
         sentence = "train and eval: no class has labels that look wrong"
     return Check(name, not exceeding, share, bound, sentence)

@@ -9,7 +9,7 @@ from components.gate import statistics
 from components.gate.check import Check
 from components.gate.evidence import Case, Tally, groups
 from components.gate.policy import Policy
-from trainer.host.text import apart, confidence
+from trainer.host.text import apart, confidence, p_value
 
 _TOLERANCE = 1e-6  # of the cross-entropy, which is rounded to six decimals
 
@@ -105,8 +105,8 @@ def paired_checks(overall: Tally, policy: Policy, decision: int) -> tuple[Check,
             p,
             level,
             start=f"{_pairs(overall)}: ",
-            good=f"shown to be better (p = {p:.2g})",
-            bad=f"not shown to be better (p = {p:.2g}, required at most {level:.2g}, since "
+            good=f"shown to be better ({p_value(p)})",
+            bad=f"not shown to be better ({p_value(p)}, required at most {level:.2g}, since "
             "gate.must_improve is set): keep the baseline",
         )
     else:
@@ -162,8 +162,8 @@ def group_floors(case: Case) -> Iterator[Check]:
             accuracy,
             floor,
             start=f"{group.label}: accuracy {shown}, ",
-            good=f"not shown to be below the class floor {lowest} (p = {p:.2g})",
-            bad=f"shown to be below the class floor {lowest} (p = {p:.2g}, required above "
+            good=f"not shown to be below the class floor {lowest} ({p_value(p)})",
+            bad=f"shown to be below the class floor {lowest} ({p_value(p)}, required above "
             f"{alpha:g}): look at the {group.kind}'s examples, or set gate.class_floor",
         )
 
@@ -190,8 +190,8 @@ def _not_worse(
         actual,
         required,
         start=start,
-        good=f"not shown to be worse (p = {p:.2g})",
-        bad=f"shown to be worse (p = {p:.2g}, required above {alpha:g}): keep the baseline",
+        good=f"not shown to be worse ({p_value(p)})",
+        bad=f"shown to be worse ({p_value(p)}, required above {alpha:g}): keep the baseline",
     )
 
 

@@ -29,7 +29,6 @@ def bill_of_materials(subject: Subject) -> str:
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": "",
         "version": 1,
         "metadata": {"component": model},
         "components": libraries,
@@ -41,9 +40,10 @@ def bill_of_materials(subject: Subject) -> str:
 
 def _installed() -> dict[str, str]:
     # Each look at a distribution's metadata parses all of it.
-    found = (one.metadata for one in importlib.metadata.distributions())
-    known = ((one["Name"], one["Version"]) for one in found)
-    return {name: version for name, version in known if name and version}
+    found = [one.metadata for one in importlib.metadata.distributions()]
+    # Of two with one name Python imports the first; what is left of a removed one has none.
+    named = (one for one in reversed(found) if "Name" in one and "Version" in one)
+    return {one["Name"]: one["Version"] for one in named}
 
 
 def _library(name: str, version: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ Synopsis::
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -131,6 +132,17 @@ def _predicted(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def size_of(height: int, width: int) -> str:
     """Returns the size as a summary names it."""
     return f"{height}x{width}"
+
+
+def sizes_of(released: Summary, observed: Summary) -> tuple[list[str], list[int], list[int]]:
+    """Returns the sizes in either, those of small areas first, and the counts of each in both."""
+    sizes = sorted(released.sizes.keys() | observed.sizes.keys(), key=_area)
+    before, now = ([one.sizes.get(size, 0) for size in sizes] for one in (released, observed))
+    return sizes, before, now
+
+
+def _area(size: str) -> tuple[int, str]:
+    return math.prod(map(int, size.split("x"))), size
 
 
 def _is_whole(summary: Summary) -> bool:

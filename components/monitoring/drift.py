@@ -12,15 +12,15 @@ Kolmogorov-Smirnov test over the bins. All p-values together are corrected for t
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from components.gate.evidence import Tally
 from components.gate.statistics import binomial_tail, holm, proportion_interval
-from components.monitoring.counts import Summary
+from components.monitoring.counts import Summary, sizes_of
 from components.monitoring.kolmogorov import kolmogorov
+from trainer.host import text
 
 _FEWEST = 5.0  # images that are expected of a class: below, chi-square's approximation is poor
 
@@ -101,7 +101,7 @@ def compare(
 
 def _judged(raw: _Raw, p_value: float, level: float, tolerance: float) -> Test:
     drifted = p_value <= level and raw.distance >= tolerance
-    said = f"{raw.what}, p = {p_value:.2g}"
+    said = f"{raw.what}, {text.p_value(p_value)}"
     if drifted:
         said += f", at most the level {level:g}"
     elif p_value <= level:
@@ -116,13 +116,8 @@ def _distributions(
     yield _kolmogorov("confidence", released.confidence, observed.confidence)
     if released.sizes and observed.sizes:
         yield _kolmogorov("intensity", released.intensity, observed.intensity)
-        sizes = sorted(released.sizes.keys() | observed.sizes.keys(), key=_area)
-        before, now = ([one.sizes.get(size, 0) for size in sizes] for one in (released, observed))
+        _, before, now = sizes_of(released, observed)
         yield _kolmogorov("size", before, now)
-
-
-def _area(size: str) -> tuple[int, str]:
-    return math.prod(map(int, size.split("x"))), size
 
 
 def _classes(before: Sequence[int], now: Sequence[int], names: Sequence[str]) -> _Raw:
@@ -136,7 +131,7 @@ def _classes(before: Sequence[int], now: Sequence[int], names: Sequence[str]) ->
     rows = table.sum(axis=1)
     shares = table / rows[:, np.newaxis]
     gaps = np.abs(shares[0] - shares[1])
-    distance, at = float(gaps.max()), int(gaps.argmax())
+    distance, at = float(gaps.max()), gaps.argmax()
     expected = table.sum(axis=0) * (rows.min() / rows.sum())  # [K], in the smaller of the two
     rare = expected < _FEWEST
     frequent, others = table[:, ~rare], table[:, rare].sum(axis=1)

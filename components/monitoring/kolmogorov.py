@@ -23,5 +23,5 @@ def kolmogorov(before: Sequence[int], now: Sequence[int]) -> tuple[float, float]
     rows = counts.sum(axis=1)
     cumulated = (counts / rows[:, np.newaxis]).cumsum(axis=1)
     distance = float(np.abs(cumulated[0] - cumulated[1]).max())
-    effective = float(rows.prod() / rows.sum())
+    effective = rows.prod() / rows.sum()
     return distance, float(special.kolmogorov(math.sqrt(effective) * distance))

@@ -29,7 +29,7 @@ _TITLES = {
     "duplicates": "Test images that occur more than once",
 }
 
-MOST = 60  # pictures in all; of each kind, if the data were refused
+MOST = 60  # pictures of each kind, if the data were refused
 _MOST = {"train": 20, "test": 12, WRONG: 12, LOST: 8, GAINED: 8}
 _MAX_PLOT_BYTES = 1 << 20
 _MOST_EQUAL = 3  # files of one content that are named

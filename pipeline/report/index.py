@@ -21,8 +21,8 @@ _LOCK_S = 30.0  # to read all runs takes less
 
 def render(runs: Sequence[RunRecord]) -> str:
     """Returns the page as HTML; the runs are the newest first."""
-    cut = _MOST_POINTS if len(runs) > _MOST_POINTS else None
-    return templates.render("index.html", runs=runs, pictures=list(_pictures(runs)), cut=cut)
+    pictures = list(_pictures(runs))
+    return templates.render("index.html", runs=runs, pictures=pictures, most=_MOST_POINTS)
 
 
 def write(root: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from components.monitoring.counts import CONFIDENCE_EDGES, INTENSITY_EDGES, Summary
+from components.monitoring.counts import CONFIDENCE_EDGES, INTENSITY_EDGES, Summary, sizes_of
 from pipeline.report import templates
 from trainer.host.files import write_durably
 
@@ -48,9 +48,7 @@ def _pictures(
     if released.sizes and observed.sizes:
         intensity = _bars(_bins(INTENSITY_EDGES), released.intensity, observed.intensity)
         yield "Mean intensity of an image, 0 (black) to 1 (white)", intensity
-        sizes = sorted(released.sizes.keys() | observed.sizes.keys())
-        counts = ([one.sizes.get(size, 0) for size in sizes] for one in (released, observed))
-        yield "Size: height and width in pixels", _bars(sizes, *counts)
+        yield "Size: height and width in pixels", _bars(*sizes_of(released, observed))
 
 
 def _bins(edges: np.ndarray) -> list[str]:

@@ -17,7 +17,7 @@ def test_a_threshold_is_the_mean_score_of_the_examples_with_that_label() -> None
 def test_an_example_counts_for_the_best_class_that_it_reaches() -> None:
     scores = np.array([[0.5, 0.4, 0.1], [0.5, 0.45, 0.05], [0.3, 0.3, 0.4]])
     labels = np.array([1, 2, 0])
-    assert counted_for(scores, labels, np.array([0.6, 0.35, 0.9])).tolist() == [1, 1, NO_CLASS]
+    assert counted_for(scores, labels, np.array([0.6, 0.4, 0.9])).tolist() == [1, 1, NO_CLASS]
 
 
 def test_an_example_counts_for_no_class_that_it_looks_less_like_than_its_label() -> None:
@@ -32,3 +32,9 @@ def test_errors_are_ranked_by_the_margin() -> None:
     assert found.rows.tolist() == [4, 5]
     assert found.looks_like.tolist() == [0, 1]
     assert np.allclose(found.margins, [0.95 - 0.05, 0.8 - 0.2])
+
+
+def test_errors_of_one_margin_stand_in_the_order_of_their_rows() -> None:
+    scores, labels = np.tile(SCORES, (50, 1)), np.tile(LABELS, 50)
+    found = label_errors(scores, labels, thresholds(SCORES, LABELS))
+    assert found.rows.tolist() == [*range(4, 300, 6), *range(5, 300, 6)]

@@ -26,6 +26,7 @@ NO_IMAGE = "--sdk_container_image=none"
 IN_PROCESS = ("--runner=FnApiRunner", NO_IMAGE)
 OURS = "--runner=pipeline.beam_runner.ProcessRunner"
 PORTABLE = "--runner=PortableRunner"
+FULL_NAME = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 PROCESSES = "--direct_running_mode=multi_processing"
 EXTERNAL = (PORTABLE, "--environment_type=EXTERNAL")
 OWN_IMAGE = "--sdk_container_image=theirs"
@@ -52,6 +53,13 @@ def test_the_runner_is_named_unless_the_user_names_one(given, expected):
         (tuple(PROCESSES.split("=")), (*IN_PROCESS, *PROCESSES.split("="), OURS)),
         (("--runner=FnApiRunner", PROCESSES), ("--runner=FnApiRunner", PROCESSES, OURS)),
         (("--runner", "DirectRunner", PROCESSES), ("--runner", "DirectRunner", PROCESSES, OURS)),
+        # Beam takes a runner's name in any case, or with its module, and the last one.
+        (("--runner=fnapirunner", PROCESSES), ("--runner=fnapirunner", PROCESSES, OURS)),
+        ((FULL_NAME, PROCESSES), (FULL_NAME, PROCESSES, OURS)),
+        (
+            ("--runner=FnApiRunner", PORTABLE, PROCESSES),
+            ("--runner=FnApiRunner", PORTABLE, PROCESSES),
+        ),
         (("--runner=FlinkRunner", PROCESSES), ("--runner=FlinkRunner", PROCESSES)),
     ],
 )
@@ -72,8 +80,8 @@ def test_processes_of_this_machine_are_started_by_our_runner(given, expected):
         (("--direct_running_mode=threads",), "argument --direct_running_mode: invalid choice"),
         (("--runner",), "argument --runner: expected one argument"),
         (
-            ("--direct_num_workers=-3",),
-            "beam_args has -3 as direct_num_workers, expected 1 or more, or 0 for one per CPU",
+            ("--direct_num_workers=-1",),
+            "beam_args has -1 as direct_num_workers, expected 1 or more, or 0 for one per CPU",
         ),
     ],
 )
@@ -81,7 +89,18 @@ def test_arguments_that_beam_would_leave_out_or_end_the_run_for_are_a_problem(gi
     assert problem in arguments_problem(given)
 
 
-@pytest.mark.parametrize("given", [(), (PROCESSES,), (*EXTERNAL, "--parallelism=2")])
+def test_the_first_of_such_arguments_is_named():
+    problem = arguments_problem((PORTABLE, "-h", "--help"))
+    assert problem == "unknown option of Beam '-h': see docs/beam.md"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *((), (PROCESSES, "--direct_num_workers=0"), (*EXTERNAL, "--parallelism=2")),
+        (*EXTERNAL, "--fasterCopy=true"),  # of Flink's job server
+    ],
+)
 def test_arguments_of_beam_and_those_of_a_job_service_are_taken(given):
     assert arguments_problem(given) == ""
 
@@ -123,9 +142,12 @@ def test_runners_without_a_job_service_look_for_none(given):
     assert service_problem(given) == ""
 
 
-@pytest.mark.parametrize("endpoint", [(), ("--job_endpoint=8099",), ("--job_endpoint=host:http",)])
+@pytest.mark.parametrize("endpoint", [None, "8099", "host:http", ":8099"])
 def test_the_address_of_a_job_service_has_a_host_and_a_port(endpoint):
-    assert "expected the address of a job service" in service_problem((PORTABLE, *endpoint))
+    given = () if endpoint is None else (f"--job_endpoint={endpoint}",)
+    assert service_problem((PORTABLE, *given)).startswith(
+        f"Beam's --job_endpoint is {endpoint or ''!r}, expected the address of a job service, "
+    )
 
 
 def test_a_job_service_that_does_not_answer_is_a_problem():

@@ -118,6 +118,11 @@ def confidence(fraction: float) -> str:
     return f"{100.0 - rounded:.15g} %"
 
 
+def p_value(p: float) -> str:
+    """Returns "p = 0.026", or "p < 1e-16" for those that are or may round to 0."""
+    return f"p = {p:.2g}" if p >= 1e-16 else "p < 1e-16"
+
+
 def apart(value: float, bound: float) -> tuple[str, str]:
     """Returns both with four decimals, or with as many more as tell them apart if they differ."""
     digits = 4

@@ -87,7 +87,7 @@ def test_it_is_scipys_test_on_the_bins(halves):
     ]
     largest = max(expected, key=lambda one: one.statistic)
     assert found.actual == pytest.approx(largest.statistic)
-    chance = float(re.findall(r"\(p (\S+)\)", found.sentence)[0])
+    chance = float(re.findall(r"\(p = (\S+)\)", found.sentence)[0])
     assert chance == pytest.approx(min(1.0, 18 * largest.pvalue), rel=0.3)
 
 
@@ -100,6 +100,8 @@ def test_of_few_images_a_distance_that_chance_explains_is_no_drift(halves):
         distances.append(found.actual)
         alarms += not found.passed
     assert min(distances) > 0.1
+    good = "at most 0.1 apart is allowed, or what chance makes once in 1000 times"
+    assert found.sentence.endswith(good)
     assert alarms <= 3  # 0.3 are expected at most
 
 
@@ -159,7 +161,9 @@ def test_one_look_that_changed_is_refused_whatever_chance_does_to_the_whole(plac
     # By chance 15 of 100 images are brighter, which is more than the bound and p = 0.2.
     check = intensity_check(looks(place, above=15), looks(), bound=0.1)
     assert (check.passed, check.actual) == (False, 1.0)
-    assert check.sentence.startswith(f"train: the images' {look} are 1.0000 apart")
+    assert check.sentence.startswith(
+        f"train: the images' {look} are 1.0000 apart from those of the last release (p < 1e-16), "
+    )
     assert intensity_check(looks(above=15), looks(), bound=0.1).passed
 
 
@@ -180,7 +184,8 @@ def test_images_of_other_sizes_than_in_the_last_release_are_refused(halves):
     assert not refused.passed
     assert refused.actual > 0.5
     assert "set data_gate.max_size_drift" in refused.sentence
-    assert "skipped" in size_check(then, summary_of(halves[0]), bound=0.5).sentence
+    unrecorded = size_check(then, summary_of(halves[0]), bound=0.5)
+    assert unrecorded.sentence == "drift of the sizes skipped: the last release did not record it"
     assert "no release to compare with" in size_check(then, None, bound=0.5).sentence
     assert size_check(then, None, bound=0.5).passed
 
@@ -229,7 +234,7 @@ def test_a_class_mix_that_chance_does_not_explain_is_refused(now, passes, chance
     )
     assert check.passed is passes
     assert check.actual == pytest.approx(abs(now[0] / rows - 0.5))
-    assert f" (p {chance}), " in check.sentence
+    assert f" (p = {chance}), " in check.sentence
 
 
 def test_a_class_that_became_rarer_is_refused_although_no_other_one_came_much_more_often():
@@ -254,6 +259,29 @@ def test_a_rare_class_that_chance_does_not_explain_is_named_before_one_that_move
     check = drift_check(now, then, bound=0.05)
     assert not check.passed
     assert check.sentence.startswith("train: share of class owl went from 0.0000 to 0.1071")
+
+
+@pytest.mark.parametrize(
+    ("then", "sentence"),
+    [
+        ({"dog": 5, "cat": 5}, "label 0 is cat, expected dog"),
+        ({"ape": 5, "cat": 5}, "with dog, expected ape"),
+        ({"cat": 5, "dog": 5, "owl": 5}, "2 classes, without owl, expected 3"),
+    ],
+)
+def test_other_classes_than_the_release_are_refused_whatever_the_bound(then, sentence):
+    check = drift_check({"cat": 5, "dog": 5}, then, bound=1.0)
+
+    assert not check.passed
+    assert sentence in check.sentence
+
+
+@pytest.mark.parametrize(("now", "then"), [(0, 5), (5, 0)])
+def test_drift_from_or_to_no_examples_is_refused(now, then):
+    check = drift_check({"cat": now}, {"cat": then}, bound=1.0)
+
+    assert not check.passed
+    assert check.sentence.startswith(f"train: {now} examples, {then} in the last release, expected")
 
 
 def examples(train: SplitSummary, resize: str = "pad") -> ExamplesSummary:

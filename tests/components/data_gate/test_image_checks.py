@@ -184,7 +184,7 @@ def test_bounds_let_the_same_data_pass(digits, tmp_path):
 
 @pytest.mark.once
 def test_of_large_splits_some_rows_are_looked_at(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_MAX_TEST_ROWS", 100)
+    monkeypatch.setattr(module, "_MAX_TEST_BYTES", 100 * 28 * 28)
     monkeypatch.setattr(module, "MAX_ROWS", 300)
     images, labels = digits["train"]
     test_images, test_labels = digits["test"]

@@ -111,6 +111,26 @@ def test_a_classifier_that_names_the_largest_class_alone_has_no_skill(cats):
     assert noise.accuracy == cats / 100
     assert not noise.overall.is_judged
     assert not any(each.is_judged for each in noise.by_class)
+    assert [check.sentence for check in noise_checks(noise, ("cat", "dog"), BOUND)] == [
+        f"train and eval: label noise could not be judged: a quick classifier predicts {cats}.0 % "
+        "of 100 labels, too few to tell wrong labels from hard images",
+        "train and eval: label noise of single classes could not be judged",
+    ]
+
+
+def test_the_classifier_need_not_predict_the_labels_that_are_wrong():
+    labels = np.repeat(np.arange(4), 100)
+    looks = labels.copy()
+    looks[:30] = 1  # of label 0
+    noise = estimate(np.where(np.eye(4)[looks] == 1, 0.875, 0.0), labels)
+
+    assert noise.accuracy == 370 / 400
+    assert noise.overall.share == pytest.approx(30 / 400)
+    # It predicts 0.7 of label 0, and 0.7 of the labels that are right are 0.6475. Of all labels it
+    # predicts (0.925 - 0.25) / 0.75 = 0.9 beyond chance, and 0.9 of those are 0.8325.
+    assert noise.by_class[0] == Noise(0.3, 0.3, rows=100, is_judged=True)
+    assert noise.by_class[1:] == (Noise(0.0, 0.0, rows=100, is_judged=True),) * 3
+    assert noise.looks_like[0] == 1
 
 
 def test_a_class_that_the_classifier_does_not_know_is_not_judged_and_the_others_are():
@@ -202,6 +222,22 @@ def test_a_share_beyond_the_bound_that_chance_explains_is_said_so():
     assert overall.sentence.endswith("labels look wrong, more than 1.00 %, which chance explains")
 
 
+@pytest.mark.parametrize(
+    ("bound", "limit"),
+    # 15 of 1,000 are as many as chance makes of 1 % in 8.2 % of cases.
+    [(0.02, "at most 2.00 % is allowed"), (0.01, "more than 1.00 %, which chance explains")],
+)
+def test_a_class_that_passes_is_named_with_the_bound(bound, limit):
+    cat, dog = (Noise(share, share, 1000, is_judged=True) for share in (0.015, 0.005))
+    noise = LabelNoise(2000, 0.9, cat, by_class=(cat, dog), looks_like=(1, 0))
+    _, of_class = noise_checks(noise, ("cat", "dog"), bound)
+
+    assert (of_class.passed, of_class.actual, of_class.required) == (True, 0.015, bound)
+    assert of_class.sentence == (
+        "train and eval: about 1.50 % of the labels cat look wrong, the most of any class; " + limit
+    )
+
+
 def test_the_class_that_is_refused_is_named_and_not_one_that_looks_worse_by_chance():
     few, many = (
         Noise(share, share, rows, is_judged=True) for share, rows in ((0.2, 10), (0.15, 1000))
@@ -211,7 +247,28 @@ def test_the_class_that_is_refused_is_named_and_not_one_that_looks_worse_by_chan
     _, of_class = noise_checks(noise, ("cat", "dog"), 0.1)
 
     assert (of_class.passed, of_class.actual) == (False, 0.15)
-    assert "of the labels dog look wrong, most often like cat" in of_class.sentence
+    assert (
+        "of the labels dog look wrong, most often like cat, expected at most 10.00 %; correct in "
+        "the source"
+    ) in of_class.sentence
+
+
+@pytest.mark.parametrize(("judged", "passes"), [(True, True), (False, False)])
+def test_each_class_that_is_judged_is_a_test(judged, passes):
+    # 16 of 1,000 are so many where 10 may be in 4.8 % of cases: that refuses one class, not one of
+    # two.
+    cat, dog = Noise(0.016, 0.016, 1000, True), Noise(0.0, 0.0, 1000, judged)
+    noise = LabelNoise(2000, 0.9, cat, by_class=(cat, dog), looks_like=(1, 0))
+    _, of_class = noise_checks(noise, ("cat", "dog"), 0.01)
+
+    assert of_class.passed is passes
+
+
+def test_where_no_label_looks_wrong_no_class_is_named():
+    none = Noise(0.0, 0.0, 1000, is_judged=True)
+    _, of_class = noise_checks(LabelNoise(1000, 0.9, none, (none,), (0,)), ("cat",), 0.01)
+
+    assert of_class.sentence == "train and eval: no class has labels that look wrong"
 
 
 def test_what_strict_thresholds_make_go_away_counts_as_confusion():

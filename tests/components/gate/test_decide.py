@@ -24,6 +24,7 @@ from tests.components.gate.cases import (
     failed,
 )
 from trainer.host.registry import PluginError
+from trainer.host.text import p_value
 
 pytestmark = pytest.mark.once  # of the standard library alone; test_accuracy.py decides on both
 
@@ -198,7 +199,7 @@ def test_every_refusal_names_its_actual_and_its_required_value(
             continue
         kind = check.name.partition(".")[0]
         if kind in ("not_worse", "improved"):
-            assert f"p = {check.actual:.2g}" in check.sentence
+            assert p_value(check.actual) in check.sentence
         elif kind not in ("class_change", "slice_change"):
             assert f"{abs(check.actual):.4f}" in check.sentence
             assert f"{check.required:.4f}" in check.sentence

@@ -1,5 +1,7 @@
 """Drift against SciPy's tests, and on drawn predictions."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -89,12 +91,25 @@ def test_classes_that_hardly_an_image_is_expected_of_are_tested_exactly(
 
 
 def test_classes_that_few_images_are_expected_of_are_taken_together() -> None:
-    # A tenth of all images are requests: 5.5 are expected of the second class, which is enough
+    # A tenth of all images are requests: 5 are expected of the second class, which is enough
     # (Cochran 1954), and 4.5 of each of the last two.
-    released, observed = (8_885, 45, 35, 35), (970, 10, 10, 10)
-    drift = drift_of(released, observed)
-    expected = stats.chi2_contingency([(8_885, 45, 70), (970, 10, 20)]).pvalue
+    drift = drift_of((8_890, 40, 35, 35), (970, 10, 10, 10))
+    expected = stats.chi2_contingency([(8_890, 40, 70), (970, 10, 20)]).pvalue
     assert drift.tests[0].p_value == pytest.approx(2 * expected)  # and the confidence
+
+
+def test_rare_classes_of_which_enough_images_are_expected_together_are_one_class() -> None:
+    drift = drift_of((8_960, 20, 20), (990, 5, 5))  # 2.5 of each are expected
+    expected = stats.chi2_contingency([(8_960, 40), (990, 10)], correction=False).pvalue
+    assert drift.tests[0].p_value == pytest.approx(2 * expected)  # and the confidence
+
+
+def test_where_one_class_alone_comes_the_classes_are_alike() -> None:
+    before, now = of_classes(100, 0), of_classes(50, 0)
+    now = dataclasses.replace(now, confidence=now.confidence[::-1])
+    drift = compare(before, now, level=0.05, tolerance=0.0, class_names=NAMES)
+    assert names_of(drift) == ["confidence"]
+    assert drift.tests[0].p_value == 1.0
 
 
 @pytest.mark.parametrize("classes", [(4_990, 5_000, 10), (9_990, 0, 10), (5_000, 5_000, 0)])
@@ -169,7 +184,8 @@ def test_a_difference_within_the_tolerance_is_no_drift() -> None:
     sure = check(observed, tolerance=0.0, class_names=NAMES)
     assert names_of(sure) == ["confidence"]
     assert sure.tests[1].sentence.endswith(", at most the level 0.05")
-    distance = sure.tests[1].distance
+    chance, distance = sure.tests[1].p_value, sure.tests[1].distance
+    assert names_of(check(observed, tolerance=0.0, level=chance)) == ["confidence"]
     assert names_of(check(observed, tolerance=distance)) == ["confidence"]
     drift = check(observed, tolerance=distance + 0.001)
     assert not drift.found

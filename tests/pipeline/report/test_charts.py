@@ -29,6 +29,14 @@ def test_the_text_says_what_the_picture_shows() -> None:
     assert "the lowest is class &lt;dog&gt; with 0.6000" in charts.intervals(GROUPS, None)
 
 
+def test_a_learning_curve_names_its_axes() -> None:
+    for name, axis in (("loss", "loss, nats"), ("accuracy", "accuracy")):
+        texts = re.findall(
+            r"<text[^>]*>(.*?)</text>", charts.learning_curve(SEEN_RUN.history, name)
+        )
+        assert {"epoch", axis, "train", "eval"} <= set(texts)
+
+
 def test_no_accuracy_above_100_percent_is_drawn() -> None:
     drawn = charts.accuracy_over_time([("11-24", 1.0, "released", "1")], "one run")
     marked = [float(one) for one in re.findall(r"<text[^>]*>([0-9.]+) %</text>", drawn)]

@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+from scipy import stats
 
 from components.gate import power
 from components.gate.evidence import Tally
@@ -10,6 +11,7 @@ from tests.pipeline.report.runs import (
     COMPARED,
     FAILED_RUN,
     FIRST_RUN,
+    HELD_RUN,
     POLICY,
     REFUSED_RUN,
     RELEASED_RUN,
@@ -25,6 +27,7 @@ def test_the_headline_is_the_outcome() -> None:
     late = dataclasses.replace(RELEASED_RUN, error="after version 3 was released in s/3: no luck")
     assert findings.headline(late) == f"Failed: {late.error}"
     assert findings.headline(UNCHANGED_RUN) == "Unchanged: version 3 holds this model already."
+    assert findings.headline(HELD_RUN) == "Held for approval: every check passed."
     assert findings.headline(REFUSED_RUN) == (
         f"Refused by 1 of {checks} checks: nothing was released, and what is served stays."
     )
@@ -71,6 +74,28 @@ def test_a_group_fails_by_its_floor_or_by_its_change() -> None:
             ("class <dog>", "failed"),
             ("width below 20", "not judged"),  # 50 of at least 100 images
         ]
+
+
+@pytest.mark.parametrize(("count", "drawn"), [(40, range(40)), (41, range(40, 0, -1))])
+def test_of_more_classes_than_a_picture_has_room_for_the_lowest_are_drawn(count, drawn) -> None:
+    classes = {f"c{i}": Tally(100, 100 - i) for i in range(count)}
+    evidence = dataclasses.replace(COMPARED, classes=classes, slices={"empty": Tally(0, 0)})
+    found = findings.accuracy_intervals(dataclasses.replace(RELEASED_RUN, evidence=evidence))
+    assert [label for label, *_ in found] == [f"class c{i}" for i in drawn]
+    low, high = stats.binomtest(80, 100).proportion_ci(method="exact")
+    assert found[20] == ("class c20", pytest.approx(low), 0.8, pytest.approx(high), "passed")
+
+
+def test_errors_are_the_cells_off_the_diagonal_the_most_frequent_first() -> None:
+    classes = dict.fromkeys(["cat", "dog", "owl"], Tally(100, 90))
+    confusion = ((90, 3, 7), (0, 100, 0), (7, 8, 85))
+    evidence = dataclasses.replace(COMPARED, classes=classes, confusion=confusion)
+    assert findings.errors(evidence) == [
+        ("owl", "dog", 8),
+        ("cat", "owl", 7),
+        ("owl", "cat", 7),
+        ("cat", "dog", 3),
+    ]
 
 
 def test_the_power_is_that_of_all_images_and_of_each_judged_group() -> None:

@@ -51,8 +51,9 @@ def test_names_of_others_are_escaped() -> None:
 
 
 def test_the_picture_marks_the_versions() -> None:
-    runs = [record(3, "refused", accuracy=0.9, version=None), record(2, "unchanged"), record(1)]
-    html = index.render(runs)
+    unmeasured = record(4, "failed", accuracy=None, version=None)
+    refused = record(3, "refused", accuracy=0.9, version=None)
+    html = index.render([unmeasured, refused, record(2, "unchanged"), record(1)])
     (described,) = re.findall(r'<svg role="img" aria-label="(.*?)"', html)
     assert described == "Accuracy of 3 runs on pets; the last one has 0.9000"
     drawn = re.findall(r"<text[^>]*>(.*?)</text>", html)
@@ -80,6 +81,7 @@ def test_each_data_set_has_a_picture_of_its_last_60_runs() -> None:
         "Accuracy of 1 run on mnist",
         "Accuracy of 60 runs on pets",
     ]
+    assert "the newest on the right, at most 60 of a data set." in Page(html).text
 
 
 def test_of_no_runs_there_is_a_page(tmp_path: Path) -> None:

@@ -165,6 +165,8 @@ def test_a_held_run_says_how_to_decide_until_somebody_has(tmp_path: Path) -> Non
     html = page.read_text("utf-8")
     assert html.index('class="decided">Approved by Ann<') < html.index('class="undecided"')
     assert ".decided ~ .undecided { display: none; }" in html
+    assert add_decision(page, "Approved by Ann")  # which is said there
+    assert page.read_text("utf-8") == html
 
 
 def test_a_run_that_broke_after_its_release_is_not_shown_as_good() -> None:

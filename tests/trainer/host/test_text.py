@@ -9,6 +9,7 @@ from trainer.host.text import (
     first_line,
     listed,
     one_line,
+    p_value,
     printable,
     quoted,
     size,
@@ -143,6 +144,20 @@ def test_two_numbers_are_shown_with_the_digits_that_tell_them_apart(value, bound
 )
 def test_a_confidence_is_certain_only_where_it_is(fraction: float, shown: str) -> None:
     assert confidence(fraction) == shown
+
+
+@pytest.mark.parametrize(
+    ("p", "shown"),
+    [
+        (1.0, "p = 1"),
+        (0.0256, "p = 0.026"),
+        (2e-16, "p = 2e-16"),
+        (9e-17, "p < 1e-16"),
+        (0.0, "p < 1e-16"),
+    ],
+)
+def test_no_p_value_is_shown_as_0(p: float, shown: str) -> None:
+    assert p_value(p) == shown
 
 
 @pytest.mark.parametrize(
