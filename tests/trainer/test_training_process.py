@@ -1,11 +1,13 @@
 """The process that trains, and the one that started it: errors, notes, and the end of either."""
 
+import contextlib
 import json
 import logging
 import signal
 import subprocess
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,18 @@ process.train(Job(**json.loads(sys.argv[1])))
 def none_is_left():
     yield
     end_early()
+
+
+@contextlib.contextmanager
+def told(act: Callable[[logging.LogRecord], None]):
+    """Calls `act` with all that `trainer.progress` is told."""
+    handler = logging.Handler()
+    handler.emit = act
+    progress.LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        progress.LOGGER.removeHandler(handler)
 
 
 def job(training: Training) -> Job:
@@ -68,27 +82,31 @@ def test_nothing_of_it_stays_in_the_temporary_directory(prepared, tmp_path, monk
     assert not list(temporary.iterdir())
 
 
+@pytest.mark.once  # the system ends it; test_run.py and tests/e2e/test_stopped.py resume
+def test_one_that_is_killed_may_lack_memory(prepared, tmp_path, caplog):
+    training = Training(prepared, tmp_path)
+    process = start_early(0).process
+
+    def kill(record: logging.LogRecord) -> None:
+        if hasattr(record, "progress") and record.progress.epoch_ended:
+            process.kill()
+
+    line = "the process that trains was killed by SIGKILL, as when memory runs out: see the log; "
+    caplog.set_level("INFO", logger=progress.LOGGER.name)
+    with told(kill), pytest.raises(TrainingFailed, match=line):
+        train_alone(job(training))
+    assert not training.exported.exists()
+
+
 @pytest.mark.once  # without TensorFlow
-@pytest.mark.parametrize(
-    ("end", "said"),
-    [
-        ("os._exit(7)", "the process that trains ended with code 7: see the log; the same"),
-        (
-            "os.kill(os.getpid(), 9)",
-            "the process that trains was killed by SIGKILL, as when memory runs out: see the log; ",
-        ),
-    ],
-)
 @pytest.mark.parametrize("reads", ["", "sys.stdin.readline(); "], ids=["before", "after its job"])
-def test_the_end_of_one_that_says_no_word_is_told_with_the_log(
-    reads, end, said, monkeypatch, tmp_path
-):
-    (tmp_path / "tensorflow.py").write_text(f"import os, sys; {reads}{end}")
+def test_one_that_ends_without_a_word_names_its_code_and_the_log(reads, monkeypatch, tmp_path):
+    (tmp_path / "tensorflow.py").write_text(f"import os, sys; {reads}os._exit(7)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     process = start_early(0).process
     if not reads:
         process.wait()
-    with pytest.raises(TrainingFailed, match=said):
+    with pytest.raises(TrainingFailed, match="ended with code 7: see the log; the same command"):
         train_alone(Job([], [], "", {"replicas": 0}))
 
 
