@@ -115,7 +115,10 @@ class Checkpoints:
 def _encode(checkpoint: Checkpoint, key: str) -> bytes:
     """SHA-256 of the key and the rest, a line break, an uncompressed .npz."""
     file = io.BytesIO()
-    np.savez(file, history=np.array(json.dumps(checkpoint.history)), **checkpoint.arrays)
+    history = np.array(json.dumps(checkpoint.history))
+    # Any: by the types of NumPy 2 one of them may be its flag allow_pickle.
+    arrays: dict[str, Any] = {"history": history, **checkpoint.arrays}
+    np.savez(file, **arrays)
     content = file.getvalue()
     return _digest(key, content) + b"\n" + content
 

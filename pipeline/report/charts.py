@@ -11,6 +11,7 @@ import io
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -28,7 +29,7 @@ _VARIABLES = {
     _SECOND: "var(--second)",
     _BAD: "var(--bad)",
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {  # of TFX 1.21's matplotlib the names are literals
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": "sans-serif",
