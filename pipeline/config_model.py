@@ -12,19 +12,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import shlex
 import typing
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from components.gate import slices
 from components.gate.decide import GATE_CHECKS
 from pipeline.config import ConfigError, RunConfig
+from pipeline.config_types import annotated
 from pipeline.presets import PRESETS
 from trainer import own_network, weights
-from trainer.host import paths
-from trainer.host.fields import expected, inner_kind
+from trainer.host.fields import expected
 from trainer.host.registry import Registry
 from trainer.host.text import quoted, unknown
 from trainer.hparams import HYPER_PARAMETERS, HParams, HyperParameter
@@ -34,7 +32,6 @@ if TYPE_CHECKING:  # takes 0.1 s to import, and `--help` does without it
 
 # What plugins add keys to, by the section below which their `extra.NAME` stand.
 _EXTRA: Mapping[str, Mapping[str, Any]] = {"gate": GATE_CHECKS, "training": HYPER_PARAMETERS}
-_WORDS = {"items": {"type": "string"}}
 _PLAIN = (bool, int, float, str)  # parsers of plugins that stand for a type
 
 
@@ -209,7 +206,7 @@ def _model(known: tuple[Key, ...]) -> type[BaseModel]:
             description=key.description,
             json_schema_extra=_allowed(key.metadata),
         )
-        fields[key.name] = (_annotated(key), about)
+        fields[key.name] = (annotated(key.kind, key.default, key.metadata), about)
     # data.image_size=64 is a text to YAML and a number to JSON.
     strict: Any = {"extra": "forbid", "allow_inf_nan": False, "coerce_numbers_to_str": True}
     return create_model("Configuration", __config__=strict, **fields)
@@ -247,78 +244,6 @@ def json_schema() -> dict[str, Any]:
         "patternProperties": {r"^training\.extra\.": True},
         "properties": properties,
     }
-
-
-def _annotated(key: Key) -> Any:
-    """Adds validators that refuse what pydantic would silently convert."""
-    from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
-
-    about, inner = key.metadata, inner_kind(key.kind)
-    text_or_number = WithJsonSchema({"type": ["string", "number"]})
-    typed: Any = inner
-    if inner == tuple[slices.Slices, ...]:
-        typed = Annotated[Any, PlainValidator(_slices), WithJsonSchema({"type": "string"})]
-    elif inner is bool:
-        typed = Annotated[bool, BeforeValidator(_bool)]
-    elif inner in (int, float):
-        bounds = Field(**about.get("bounds", {}))
-        # As text, since pydantic would take True for 1.
-        typed = Annotated[inner, bounds, AfterValidator(_int64), BeforeValidator(str)]
-    elif about.get("is_command"):
-        texts: Any = Annotated[tuple[str, ...], BeforeValidator(_command)]
-        typed = Annotated[texts, WithJsonSchema({"type": ["string", "array"], **_WORDS})]
-    elif about.get("is_path"):
-        read = functools.partial(_path, default=key.default)
-        typed = Annotated[str, AfterValidator(read), text_or_number]
-    elif inner is str:
-        typed = Annotated[str, AfterValidator(_text), text_or_number]
-    elif not about:
-        typed = Annotated[Any, BeforeValidator(lambda value: inner(str(value)))]
-    return typed if inner is key.kind else Annotated[typed | None, BeforeValidator(_none)]
-
-
-def _none(value: Any) -> Any:
-    return None if value in ("none", "null") else value
-
-
-def _bool(value: Any) -> bool:
-    word = str(value).lower()
-    if word not in ("true", "false"):
-        raise ValueError
-    return word == "true"
-
-
-def _int64(value: float) -> float:
-    if isinstance(value, int) and abs(value) >= 2**63:
-        raise ValueError("a whole number of 64 bits")
-    return value
-
-
-def _text(value: str) -> str:
-    if not paths.is_utf8(value):
-        raise ValueError("text in UTF-8: ML Metadata takes no other")
-    return value
-
-
-def _path(value: str, default: Any) -> str:
-    return value if value == default == "" else paths.expanded(_text(value))
-
-
-def _command(value: Any) -> Any:
-    """Splits a text as a shell does, without running one."""
-    try:
-        return shlex.split(value) if isinstance(value, str) else value
-    except ValueError as error:  # an open quote
-        raise ValueError(f"a command: {str(error).lower()}") from None
-
-
-def _slices(value: Any) -> tuple[slices.Slices, ...]:
-    if not isinstance(value, str):
-        raise ValueError("a string such as 'mean_intensity:0.1,0.15;camera=front,rear'")
-    try:
-        return tuple(map(slices.parse, filter(None, value.split(";"))))
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from components.serving_dir.log import rejected
 from components.serving_dir.manifest import APPROVAL, REPORT
 from components.serving_dir.reading import approved
 from pipeline.cli import output, serving
-from pipeline.cli.command import SOME_TEXT, Command, CommandError, Reply, option
+from pipeline.cli.command import Command, CommandError, Reply, option
+from pipeline.cli.option_types import SOME_TEXT
 from pipeline.config import HooksConfig, ServingConfig
 from pipeline.records import REPORTS
 from pipeline.result import RELEASED

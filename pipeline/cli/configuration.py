@@ -21,7 +21,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from components.example_gen.sources import usages
-from pipeline.cli.command import LOCAL_PATH, keep_apart, pair
+from pipeline.cli.option_types import LOCAL_PATH, keep_apart, pair
 from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build, flatten, keys
 from pipeline.presets import PRESETS

@@ -8,8 +8,9 @@ from typing import Any
 
 from components.example_gen.sources import parse_dataset
 from pipeline.cli import configuration, logs, summary, written_files
-from pipeline.cli.command import Read, Reply, UsageError, command, option, path_option, verbose
+from pipeline.cli.command import Reply, UsageError, command, option, path_option, verbose
 from pipeline.cli.configuration import Given, pass_given
+from pipeline.cli.option_types import Read
 from pipeline.cli.output import Line
 from pipeline.cli.written_files import CiFiles
 from pipeline.config_model import keys

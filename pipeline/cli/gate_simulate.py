@@ -9,17 +9,9 @@ from typing import TYPE_CHECKING, Any
 from components.example_gen.sources import parse_dataset
 from components.gate.policy import Policy
 from pipeline.cli import configuration, output
-from pipeline.cli.command import (
-    FRACTION,
-    CommandError,
-    Read,
-    Reply,
-    UsageError,
-    command,
-    option,
-    whole,
-)
+from pipeline.cli.command import CommandError, Reply, UsageError, command, option
 from pipeline.cli.configuration import Given, pass_given
+from pipeline.cli.option_types import FRACTION, Read, whole
 from pipeline.cli.written_files import written_option
 from pipeline.config_model import keys
 from pipeline.dataset_defaults import DATASET_DEFAULTS, policy_for

@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli import logs
-from pipeline.cli.command import (
-    Reply,
-    UsageError,
-    command,
-    matching,
-    option,
-    path_option,
-    verbose,
-)
+from pipeline.cli.command import Reply, UsageError, command, option, path_option, verbose
+from pipeline.cli.option_types import matching
 from pipeline.result import ExitCode
 from pipeline.runners.kubeflow.names import PARAMETERS, require_kfp
 from trainer.host.files import read_regular

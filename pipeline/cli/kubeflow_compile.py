@@ -10,18 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli import configuration, logs
-from pipeline.cli.command import (
-    CommandError,
-    Read,
-    Reply,
-    UsageError,
-    command,
-    matching,
-    option,
-    verbose,
-    whole,
-)
+from pipeline.cli.command import CommandError, Reply, UsageError, command, option, verbose
 from pipeline.cli.configuration import Given, pass_given
+from pipeline.cli.option_types import Read, matching, whole
 from pipeline.cli.written_files import written_option
 from pipeline.runners.kubeflow.deployment import Deployment, Mount, Resource, SecretVariable
 from pipeline.runners.kubeflow.names import require_kfp

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli import run
-from pipeline.cli.command import command, option, pair, path_option
+from pipeline.cli.command import command, option, path_option
 from pipeline.cli.configuration import Given
+from pipeline.cli.option_types import pair
 from pipeline.config import RunConfig
 from pipeline.result import RunResult
 

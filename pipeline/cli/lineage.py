@@ -13,7 +13,8 @@ import click
 from components import serving_dir
 from components.serving_dir import Version
 from pipeline.cli import output, serving
-from pipeline.cli.command import Reply, whole
+from pipeline.cli.command import Reply
+from pipeline.cli.option_types import whole
 from pipeline.executions import Execution, NoMetadata, executions_of
 from pipeline.result import overrides
 from trainer.host.text import duration

@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING, Any
 from components.serving_dir import Version, find, require_valid
 from components.serving_dir.version import Trust
 from pipeline.cli import logs, output, serving
-from pipeline.cli.command import (
-    FRACTION,
-    CommandError,
-    Reply,
-    command,
-    option,
-    path_option,
-    verbose,
-    whole,
-)
+from pipeline.cli.command import CommandError, Reply, command, option, path_option, verbose
+from pipeline.cli.option_types import FRACTION, whole
 from pipeline.cli.output import Line
 from pipeline.cli.written_files import written_option
 from pipeline.result import ExitCode

@@ -12,16 +12,8 @@ import click
 from components.serving_dir import Version, find, require_valid
 from components.serving_dir.version import Trust
 from pipeline.cli import logs, output, serving
-from pipeline.cli.command import (
-    LOCAL_PATH,
-    CommandError,
-    Reply,
-    as_json,
-    command,
-    option,
-    verbose,
-    whole,
-)
+from pipeline.cli.command import CommandError, Reply, as_json, command, option, verbose
+from pipeline.cli.option_types import LOCAL_PATH, whole
 from pipeline.result import ExitCode
 from pipeline.runners.failures import limit_reached
 from trainer.host.text import percent

@@ -21,6 +21,7 @@ from pipeline import hooks, records
 from pipeline.cli import command, configuration, logs, output, terminal, written_files
 from pipeline.cli.command import verbose
 from pipeline.cli.configuration import Given, pass_given
+from pipeline.cli.option_types import WRITTEN_FILE
 from pipeline.cli.summary import summary
 from pipeline.cli.written_files import CiFiles, require_writable
 from pipeline.config import ConfigError, RunConfig
@@ -46,7 +47,7 @@ EXIT_CODES = {
 def options(function: Callable[..., int], *, without: Collection[str] = ()) -> Callable[..., int]:
     """Adds the options of a run, `without` some; the function takes them as `execute` does."""
     text = "Write the hyper-parameters of the training, for --hparams."
-    save = command.option("--save-hparams", "FILE", text, type=command.WRITTEN_FILE)
+    save = command.option("--save-hparams", "FILE", text, type=WRITTEN_FILE)
     files = written_files.options("run")
     return configuration.options(without=without)(save(files(verbose(pass_given(function)))))
 

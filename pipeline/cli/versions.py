@@ -14,7 +14,8 @@ from components.serving_dir import Pruned, ServingDirError, Version
 from components.serving_dir.manifest import APPROVAL, OVERRIDES
 from components.serving_dir.version import Trust
 from pipeline.cli import output, serving
-from pipeline.cli.command import SOME_TEXT, Reply, option, whole
+from pipeline.cli.command import Reply, option
+from pipeline.cli.option_types import SOME_TEXT, whole
 from pipeline.config import HooksConfig, RunConfig, ServingConfig
 from pipeline.hooks import ROLLED_BACK
 from pipeline.result import ExitCode, overrides

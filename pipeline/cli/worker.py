@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from pipeline.cli import terminal
-from pipeline.cli.command import Reply, UsageError, command, option, path_option, whole
+from pipeline.cli.command import Reply, UsageError, command, option, path_option
+from pipeline.cli.option_types import whole
 from pipeline.config import RunConfig
 from trainer import supervision
 from trainer.cluster import Cluster

@@ -15,7 +15,8 @@ import click
 from components.gate.check import Check
 from pipeline import ci_report
 from pipeline.cli import output
-from pipeline.cli.command import WRITTEN_FILE, option
+from pipeline.cli.command import option
+from pipeline.cli.option_types import WRITTEN_FILE
 from pipeline.config import ConfigError
 from trainer.host import paths
 from trainer.host.files import status_of, write_durably

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from pipeline.cli.command import LOCAL_PATH, WRITTEN_FILE, CommandGroup
+from pipeline.cli.command import CommandGroup
 from pipeline.cli.main import COMMANDS, main
+from pipeline.cli.option_types import LOCAL_PATH, WRITTEN_FILE
 
 CONFIGURED = ("run", "gate check", "kubeflow local", "doctor")
 # Paths of other machines, or keys of the configuration, which reads them.
