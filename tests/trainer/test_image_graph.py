@@ -21,9 +21,10 @@ from tests.trainer.image_files import (
     picture,
     with_segment,
 )
+from trainer.exif import orientation
 from trainer.features import RESIZES, ImageSpec
 from trainer.gif_frame import first_frame
-from trainer.image_graph import orientation, to_pixels
+from trainer.image_graph import to_pixels
 
 FILES = image_files.all_files()
 OWN = (HEIGHT, WIDTH, 3)
