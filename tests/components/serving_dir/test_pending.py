@@ -59,6 +59,13 @@ def waiting(serving: Path) -> list[str]:
     return [one.run_id for one in pending(serving)]
 
 
+def hold_and_release(serving: Path) -> None:
+    """Holds a model, which is then released without an approval."""
+    publish_letters(serving, "a")
+    hold_letter(serving, "b")
+    publish_letters(serving, "b")
+
+
 # --- held ----------------------------------------------------------------------------------------
 
 
@@ -376,9 +383,7 @@ def test_a_rejected_model_is_gone_and_is_not_released_by_any_run(serving: Path) 
 def test_a_model_that_another_run_released_meanwhile_is_approved_and_cannot_be_rejected(
     serving: Path,
 ) -> None:
-    publish_letters(serving, "a")
-    hold_letter(serving, "b")
-    publish_letters(serving, "b")
+    hold_and_release(serving)
     with pytest.raises(ServingDirError, match="version 2, which is live, holds the model of r1: "):
         reject(serving, "r1", **WHO)
     for who in (WHO, {"by": "Bob", "reason": "again"}):
@@ -420,9 +425,7 @@ def test_a_second_rejection_says_who_rejected_first_and_cleans_up(serving: Path)
 def test_an_approval_is_not_kept_of_what_was_rejected_meanwhile(
     serving: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish_letters(serving, "a")
-    hold_letter(serving, "b")
-    publish_letters(serving, "b")
+    hold_and_release(serving)
 
     def raced(*given: object, **settings: object) -> Published:
         found = publish(*given, **settings)
@@ -439,9 +442,7 @@ def test_an_approval_is_not_kept_of_what_was_rejected_meanwhile(
 def test_of_two_approvals_of_a_released_model_the_first_is_kept(
     serving: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish_letters(serving, "a")
-    hold_letter(serving, "b")
-    publish_letters(serving, "b")
+    hold_and_release(serving)
 
     def raced(*given: object, **settings: object) -> Published:
         monkeypatch.undo()
@@ -457,9 +458,7 @@ def test_of_two_approvals_of_a_released_model_the_first_is_kept(
 def test_an_approval_that_the_log_does_not_take_can_be_given_again(
     serving: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish_letters(serving, "a")
-    hold_letter(serving, "b")
-    publish_letters(serving, "b")
+    hold_and_release(serving)
     fsync = os.fsync
 
     def fail(descriptor: int) -> None:
