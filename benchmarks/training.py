@@ -38,7 +38,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "deterministic": {"deterministic": True},
     "jit_compile": {"jit_compile": True},
     "bfloat16": {"precision": "bfloat16"},
-    "float16": {"precision": "float16"},
     "averaging": {"averaging": 0.998},
     "two replicas": {},
 }
