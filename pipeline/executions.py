@@ -45,6 +45,7 @@ class Execution:
     Attributes:
       state: ML Metadata's, such as "complete", "cached" or "failed".
       started: ISO 8601, UTC.
+      seconds: None where the machine's clock was set back before it ended.
       code: digest of the code that it ran, None where TFX runs no code of ours.
       made_by: the execution that wrote the artifacts, another one if they came from the cache.
     """
@@ -53,7 +54,7 @@ class Execution:
     component: str
     state: str
     started: str
-    seconds: float
+    seconds: float | None
     code: str | None
     made_by: int
     outputs: tuple[Written, ...]
@@ -133,7 +134,7 @@ def _described(store: MetadataStore, execution: Any) -> Execution:
         started=datetime.datetime.fromtimestamp(began / 1000, datetime.timezone.utc).isoformat(
             timespec="seconds"
         ),
-        seconds=round((ended - began) / 1000, 3),
+        seconds=round((ended - began) / 1000, 3) if ended >= began else None,
         code=execution.custom_properties[CODE].string_value or None,
         made_by=min(makers, default=execution.id),
         outputs=tuple(outputs),

@@ -51,8 +51,9 @@ def check_model(config: RunConfig, model: Asked, baseline: Asked | None = None) 
       ModelRefused: a model does not keep the contract, does not match its manifest, or was
         released for other classes. So is a baseline that was named, even if the policy allows a
         missing one.
-      ConfigError: the decision could not be written down where the configuration says.
-      DataError: the data source is refused.
+      PathRefused, NoServingDir: the decision could not be written down where the configuration
+        says.
+      ConfigError, DataError: the slices do not fit the data set, or the data source is refused.
       ServingDirError: the serving directory cannot be used.
     """
     candidate, compared = _find(model), _find(baseline) if baseline else None

@@ -52,8 +52,9 @@ def check_predictions(
       cuts: slices by further columns of the candidate's file, beside those of the policy.
 
     Raises:
-      ConfigError: the data set has no thresholds of its own, or the decision could not be written
-        down where the configuration says.
+      ConfigError: the data set has no thresholds of its own.
+      PathRefused, NoServingDir: the decision could not be written down where the configuration
+        says.
       DataError: a file is refused; nothing was decided.
       ServingDirError: the decision cannot be written down.
     """

@@ -113,7 +113,7 @@ def _names(folder: Path, suffix: str) -> set[str]:
         names = os.listdir(folder)
     except FileNotFoundError:
         return set()
-    return {name.removesuffix(suffix) for name in names}
+    return {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
 
 
 def _read(root: Path, run_id: str, decisions_in: _DecisionsIn) -> RunRecord | None:
@@ -135,7 +135,9 @@ def _read(root: Path, run_id: str, decisions_in: _DecisionsIn) -> RunRecord | No
         if "report" in given:  # it is written when the outcome is known
             reason = "its report says how it ended; runs of older versions left no record"
             return RunRecord(run_id, began, UNREADABLE, reason, **given)
-        reason = "it is at work, or was killed: the same command goes on from what is finished"
+        in_containers = (root / "kubeflow" / run_id).exists()
+        again = "begins anew" if in_containers else "goes on from what is finished"
+        reason = f"it is at work, or was killed: the same command {again}"
         return RunRecord(run_id, began, UNFINISHED, reason, **given)
     except (OSError, ValueError) as error:
         reason = f"{record} cannot be read: {error}"

@@ -24,7 +24,7 @@ UNCHANGED = "unchanged"  # the model is the newest version already
 REFUSED = "refused"  # a gate refused the data or the model; what was served stays
 FAILED = "failed"  # something broke; what was served stays
 
-GATE_CHECK = "gate check"  # of the gate without a run, in the decision log
+GATE_CHECK = "gate check"  # in the decision log, where a run has its id
 
 
 class ExitCode(enum.IntEnum):

@@ -166,7 +166,7 @@ def make_plan(config: RunConfig, *, run_id: str) -> RunPlan:
       DataError: the data source is refused.
       ClusterError, ConfigError, NetworkError, WeightsError: the configuration does not fit the
         machine or the data set.
-      ConfigError, ServingDirError: the serving directory cannot be used.
+      ConfigError, PathRefused, ServingDirError: the serving directory cannot be used.
     """
     # Without a cache the model is made anew, and compared with the served version like any other.
     takes_over = config.cache and config.metadata_path.exists()

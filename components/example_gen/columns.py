@@ -174,8 +174,9 @@ def _values(column: Any) -> np.ndarray:
     if types.is_decimal(kind):
         column = column.cast(pa.float64())
     elif not (types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind)):
-        with contextlib.suppress(pa.ArrowException):
-            column = column.cast(pa.string())
+        if not types.is_duration(kind):  # of which later versions make a number without a unit
+            with contextlib.suppress(pa.ArrowException):
+                column = column.cast(pa.string())
         return _objects(column)
     numeric: np.ndarray = column.to_numpy()
     return numeric

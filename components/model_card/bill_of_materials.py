@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+from packaging.utils import canonicalize_name
 
 from components.model_card.subject import Accuracy, Subject
 
@@ -43,7 +44,8 @@ def _installed() -> dict[str, str]:
     found = [one.metadata for one in importlib.metadata.distributions()]
     # Of two with one name Python imports the first; what is left of a removed one has none.
     named = (one for one in reversed(found) if "Name" in one and "Version" in one)
-    return {one["Name"]: one["Version"] for one in named}
+    first = {canonicalize_name(one["Name"]): one for one in named}
+    return {one["Name"]: one["Version"] for one in first.values()}
 
 
 def _library(name: str, version: str) -> dict[str, str]:

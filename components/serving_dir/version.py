@@ -103,9 +103,9 @@ def verify(version: Version, trust: Trust | None = None) -> tuple[str, ...]:
     problems = _compare(version.path, version.manifest)
     if problems or trust is None:
         return problems
-    manifest, content, _ = _read_manifest(version.path)
+    manifest, content, unreadable = _read_manifest(version.path)
     if manifest != version.manifest:
-        return (f"{MANIFEST_NAME} has changed since it was read",)
+        return unreadable or (f"{MANIFEST_NAME} has changed since it was read",)
     problem = trust(version.path / SIGNATURE_NAME, signed_files(version.manifest, content))
     return (problem,) if problem else ()
 

@@ -35,7 +35,10 @@ def post(path: str, body: dict, *, unless: str = "refused") -> dict:
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+            told = answer.read().decode(errors="replace")
+            return json.loads(told)
+    except json.JSONDecodeError:
+        sys.exit(f"{url} answered no JSON, expected MLflow's: {' '.join(told.split())[:1000]}")
     except urllib.error.HTTPError as error:
         told = error.read().decode(errors="replace")
         if f'"{unless}"' in told:

@@ -61,7 +61,11 @@ def log_in(root: str, name: str) -> None:
     if not wanted.lower().startswith("bearer ") or GIVEN.lower().startswith("bearer "):
         return
     query = {"service": about.get("service", ""), "scope": f"repository:{name}:pull,push"}
-    told = json.load(call("GET", f"{about['realm']}?{urllib.parse.urlencode(query)}"))
+    url = f"{about['realm']}?{urllib.parse.urlencode(query)}"
+    try:
+        told = json.load(call("GET", url))
+    except ValueError:
+        sys.exit(f"{url} answered no JSON, expected a token")
     SENT["Authorization"] = f"Bearer {told.get('token') or told['access_token']}"
 
 

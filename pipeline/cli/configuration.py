@@ -43,7 +43,7 @@ class Given:
     hparams: Path | None = None
 
     def configuration(self) -> RunConfig:
-        """Raises ConfigError if a file cannot be read, or a preset, key or value is wrong."""
+        """Raises a Refusal if a file cannot be read, or a preset, key or value is wrong."""
         return build(*self.chosen())
 
     def chosen(self) -> tuple[str, dict[str, Any]]:

@@ -167,7 +167,7 @@ def _row(one: Execution) -> tuple[str, ...]:
         one.component,
         state,
         one.started[:19].replace("T", " "),
-        duration(one.seconds),
+        _UNKNOWN if one.seconds is None else duration(one.seconds),
         (one.code or _UNKNOWN)[:_DIGITS],
         wrote or _UNKNOWN,
     )

@@ -20,7 +20,7 @@ from pipeline.cli.command import Command, CommandGroup, UsageError
 from pipeline.cli.configuration import SetOption
 from pipeline.cli.output import PROG
 from pipeline.result import ExitCode, RunResult
-from pipeline.runners.failures import CannotStart, limit_reached
+from pipeline.runners.failures import limit_reached
 from trainer.environment import collect_seldom
 from trainer.host.errors import UserError
 from trainer.host.registry import PluginError
@@ -150,7 +150,7 @@ def _execute(words: list[str], run: Callable[..., RunResult] | None) -> int:
         return output.end(ExitCode.DONE, shows=True)
     except click.UsageError as error:
         line, exit_code = usage_line(error), ExitCode.USAGE
-    except (UserError, CannotStart) as error:
+    except UserError as error:
         line, exit_code = str(error), error.exit_code
     except Exception as error:
         line, exit_code = limit_reached(error) or _system_line(error), ExitCode.FAILED

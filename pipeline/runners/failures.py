@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from components.example_gen.data_error import DataError
 from components.serving_dir import ServingDirError
 from pipeline.config import RunConfig
+from pipeline.result import ExitCode
 from pipeline.stores import is_uri
+from trainer.host.errors import UserError
 from trainer.host.paths import SET_TMPDIR, temporary_directory
 from trainer.host.text import first_line, is_ours
 
@@ -41,8 +43,8 @@ _REMEDIES = {
 _LITTLE = 1 << 20  # bytes
 
 
-class CannotStart(Exception):
-    """A run that could not start, in one line: there is no result, and nothing was written.
+class CannotStart(UserError):
+    """A run could not start: there is no result, and nothing was written.
 
     Attributes:
       exit_code: FAILED for a state of the machine that may pass (another run holds the pipeline
@@ -52,6 +54,17 @@ class CannotStart(Exception):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+@contextlib.contextmanager
+def starting() -> Iterator[None]:
+    """Makes any other error for the user a `CannotStart` with USAGE."""
+    try:
+        yield
+    except CannotStart:
+        raise
+    except UserError as error:
+        raise CannotStart(str(error), ExitCode.USAGE) from error
 
 
 def no_space(error: BaseException, config: RunConfig) -> str | None:

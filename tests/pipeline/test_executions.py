@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -61,6 +62,16 @@ def test_the_executions_of_a_run_and_of_its_further_attempts_are_found(database:
     assert made.started.endswith("+00:00")
     age = time.time() - datetime.datetime.fromisoformat(made.started).timestamp()
     assert 0.05 < made.seconds < age < 300
+
+
+def test_no_time_is_known_of_an_execution_during_which_the_clock_was_set_back(
+    database: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copy(database, tmp_path)
+    with contextlib.closing(sqlite3.connect(copy)) as opened, opened:
+        begins = "create_time_since_epoch"
+        opened.execute(f"UPDATE Execution SET last_update_time_since_epoch = {begins} - 1000")
+    assert [one.seconds for one in executions_of(Path(copy), "run-1")] == [None, None]
 
 
 def test_what_came_from_the_cache_names_who_made_it(database: Path) -> None:

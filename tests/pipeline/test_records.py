@@ -61,6 +61,18 @@ def test_a_run_says_why_it_ended(root: Path) -> None:
     assert "was killed" in unfinished.reason
 
 
+def test_a_folder_that_somebody_names_after_a_run_is_none(tmp_path: Path) -> None:
+    for place in ("logs", "reports"):
+        (tmp_path / place / RUN_ID).mkdir(parents=True)
+    assert records.read_all(tmp_path) == []
+
+
+def test_a_run_in_containers_that_was_killed_begins_anew(root: Path) -> None:
+    assert records.read_all(root)[0].reason.endswith("goes on from what is finished")
+    (root / "kubeflow" / "20261123T101500Z-3f2a").mkdir(parents=True)
+    assert records.read_all(root)[0].reason.endswith("the same command begins anew")
+
+
 def test_a_report_without_a_record_is_no_run_at_work(tmp_path: Path) -> None:
     for folder, suffix in (("logs", "log"), ("reports", "html")):
         (tmp_path / folder).mkdir()

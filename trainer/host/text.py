@@ -119,7 +119,7 @@ def confidence(fraction: float) -> str:
 
 
 def p_value(p: float) -> str:
-    """Returns "p = 0.026", or "p < 1e-16" for those that are or may round to 0."""
+    """Returns "p = 0.026", or "p < 1e-16": a smaller one may be 0 by rounding alone."""
     return f"p = {p:.2g}" if p >= 1e-16 else "p < 1e-16"
 
 

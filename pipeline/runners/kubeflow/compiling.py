@@ -71,7 +71,7 @@ class Compiled:
 
 
 def compile_pipeline(preset: str, overrides: Mapping[str, Any], deployment: Deployment) -> Compiled:
-    """Compiles the graph for the cluster; raises ConfigError for a bad key, value or resource."""
+    """Compiles the graph for the cluster; raises a Refusal of a bad key, value or resource."""
     placed = {**overrides, "pipeline_root": SCRATCH, "serving_dir": deployment.serving.path}
     if deployment.data is not None:
         placed["data_dir"] = deployment.data.path

@@ -21,13 +21,12 @@ from components.example_gen.sources import DatasetSpec, find_name, parse_dataset
 from components.signing import require_keys
 from pipeline.config import RunConfig
 from pipeline.result import ExitCode, RunResult
-from pipeline.runners.failures import CannotStart
+from pipeline.runners.failures import CannotStart, starting
 from pipeline.runners.kubeflow import kfp_local, names, parameters
 from pipeline.runners.kubeflow.deployment import Deployment, Mount
 from pipeline.runners.locking import locked
 from pipeline.runners.observer import Observer
 from trainer.host import termination
-from trainer.host.errors import Refusal
 from trainer.host.paths import slug
 from trainer.host.text import one_line
 
@@ -117,19 +116,18 @@ def run(
         return result
 
 
+@starting()
 def _found(configured: RunConfig) -> tuple[DatasetSpec, Path | None, Path]:
     """Returns the data set, the directory of prepared data, and the serving directory."""
-    try:
-        parameters.require_no_store(configured)
-        require_keys(**configured.serving.keys)
-        dataset = parse_dataset(configured.dataset)
-        data = _prepared_data(configured)
-        name = slug(find_name(dataset, configured.data, data_dir=configured.data_dir))
-        return dataset, data, configured.served_from(name)
-    except Refusal as error:
-        raise CannotStart(str(error), ExitCode.USAGE) from error
+    parameters.require_no_store(configured)
+    require_keys(**configured.serving.keys)
+    dataset = parse_dataset(configured.dataset)
+    data = _prepared_data(configured)
+    name = slug(find_name(dataset, configured.data, data_dir=configured.data_dir))
+    return dataset, data, configured.served_from(name)
 
 
+@starting()
 def _compiled(
     preset: str,
     overrides: Mapping[str, Any],

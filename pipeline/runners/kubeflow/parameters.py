@@ -37,9 +37,7 @@ _MAX_BYTES = 1 << 20  # a compiled pipeline has 40 KB, and its settings
 
 
 def check(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
-    """Builds the configuration; raises ConfigError, DataError or KeyRefused, also where no
-    container can find the data.
-    """
+    """Builds the configuration; raises a Refusal, also where no container finds what it names."""
     built = build(preset, overrides)
     for key, value in overrides.items():
         if "{{" in str(value):
@@ -113,7 +111,7 @@ def split(
 
 
 def read_back(values: Mapping[str, Any], settings: Mapping[str, Any]) -> RunConfig:
-    """Builds a run's configuration; numbers may be floats or texts. Raises ConfigError."""
+    """Builds a run's configuration; numbers may be floats or texts. Raises a Refusal."""
     missing = [name for name in PARAMETERS if name not in values]
     if missing:
         raise ConfigError(
@@ -189,7 +187,7 @@ class CompiledFile:
         )
 
     def values(self, given: Mapping[str, Value]) -> dict[str, Value]:
-        """Returns all values, because the server fills in no defaults; raises ConfigError."""
+        """Returns all values, because the server fills in no defaults; raises a Refusal."""
         values = {**self.defaults, **{name: _typed(name, value) for name, value in given.items()}}
         read_back(values, self.settings)
         return values

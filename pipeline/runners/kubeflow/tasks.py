@@ -53,7 +53,7 @@ def plan_run(config: RunConfig, run_id: str) -> dict[str, str]:
     """Looks at the data set, and fills in the parameters of all components.
 
     Raises:
-      DataError, ConfigError, ServingDirError: as `pipeline.run_plan.make_plan`.
+      Refusal, ServingDirError: as `pipeline.run_plan.make_plan`.
       Refused: the served version cannot be read, so the gate would refuse any model.
     """
     dataset = find_dataset(config)

@@ -169,6 +169,7 @@ def test_parquet_columns_have_the_types_that_they_were_given(tmp_path: Path) -> 
         "name": pa.array(["a", None]).dictionary_encode(),
         "day": pa.array([0, 1], pa.date32()),
         "when": pa.array([0, 1], pa.timestamp("ms", "Nowhere/Here")),
+        "lasted": pa.array([0, 1], pa.duration("s")),
         "known": pa.array([True, False]),
         "scores": pa.array([[1.0, 2.0], [3.0, None]]),
         "pair": pa.array([{"x": 1}, {"x": 2}]),
@@ -181,6 +182,7 @@ def test_parquet_columns_have_the_types_that_they_were_given(tmp_path: Path) -> 
     assert columns["name"].tolist() == ["a", None]
     assert columns["day"].tolist() == ["1970-01-01", "1970-01-02"]
     assert columns["when"].tolist() == ["1970-01-01 00:00:00.000Z", "1970-01-01 00:00:00.001Z"]
+    assert texts(Path("t"), "lasted", columns["lasted"]) == ["0:00:00", "0:00:01"]
     assert columns["known"].dtype == bool
     assert columns["pair"].tolist() == [{"x": 1}, {"x": 2}]
 

@@ -225,14 +225,15 @@ class TestBillOfMaterials:
             "purl": f"pkg:pypi/numpy@{numpy.__version__}",
         } in bom["components"]
 
+    @pytest.mark.parametrize("name", ["numpy", "NumPy"])
     def test_of_two_versions_on_the_path_it_names_the_one_that_is_imported(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         import numpy
 
         before = versions()
-        metadata = "Metadata-Version: 2.1\nName: numpy\nVersion: 0.1\n"
-        add_distribution(tmp_path / "numpy-0.1.dist-info", metadata)
+        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n"
+        add_distribution(tmp_path / f"{name}-0.1.dist-info", metadata)
         monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
         assert versions() == before
         assert before["numpy"] == numpy.__version__

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -190,15 +190,36 @@ def trusted(signature: Path, files: Mapping[str, str]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("act", [lambda file: file.write_text("{}"), Path.unlink])
+def alter(file: Path) -> None:
+    file.write_text(file.read_text().replace('"release": {}', '"release": {"seed": 1}'))
+
+
+def make_directory(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+CHANGED = "manifest.json has changed since it was read"
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (alter, CHANGED),
+        (Path.unlink, CHANGED),
+        (lambda file: file.write_text("{}"), "manifest.json is damaged: "),
+        (make_directory, "cannot be read: Is a directory"),
+    ],
+)
 def test_a_signature_is_not_looked_for_on_another_manifest_than_the_one_that_was_read(
-    act: object, model: Path, serving: Path
+    act: Callable[[Path], object], said: str, model: Path, serving: Path
 ) -> None:
     publish(model, serving, {})
     [version] = versions(serving)
     assert verify(version, trusted) == ()
     act(version.path / MANIFEST_NAME)
-    assert verify(version, trusted) == ("manifest.json has changed since it was read",)
+    (problem,) = verify(version, trusted)
+    assert problem.startswith(said)
 
 
 def test_no_serving_directory_means_no_versions(serving: Path) -> None:

@@ -11,7 +11,7 @@ from pipeline.config import HooksConfig
 from pipeline.hooks import Told, tell
 from pipeline.result import FAILED, REFUSED, RELEASED, Release, RunResult
 from tests.examples.hooks.servers import chat, mlflow, registry
-from tests.http_servers import serving
+from tests.http_servers import Handler, serving
 
 pytestmark = pytest.mark.once  # of the standard library alone
 
@@ -148,6 +148,14 @@ class TestMLflow:
             told.complaint
         )
 
+    def test_an_answer_that_is_no_json_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with serving(chat([])) as address:  # as a page to log in that stands before MLflow
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+            told = run("mlflow_registry.py", "released", result(RELEASED))
+        said = f"{address}/api/2.0/mlflow/registered-models/create answered no JSON, expected MLfl"
+        assert told.output.startswith(said)
+        assert told.output.endswith(": ok")
+
     @pytest.mark.parametrize(
         ("given", "authorization"),
         [
@@ -218,6 +226,21 @@ class TestOci:
         assert "answered 401: wrong password" in refused.complaint
         assert told.complaint == ""
         assert set(tags) == {"2"}
+
+    def test_a_token_that_is_no_json_is_said(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Registry(Handler):
+            def do_GET(self) -> None:
+                if self.path.startswith("/token?"):
+                    return self.answer(200, b"<html>log in</html>")
+                realm = f'Bearer realm="http://{self.headers["Host"]}/token"'
+                return self.answer(401, **{"WWW-Authenticate": realm})
+
+        with serving(Registry) as address:
+            told = self.push(tmp_path, monkeypatch, f"{address}/models/mnist")
+        assert told.output.startswith(f"{address}/token?service=&scope=")
+        assert told.output.endswith(" answered no JSON, expected a token")
 
     def test_what_a_registry_refuses_is_said(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -103,10 +103,12 @@ def test_the_executions_are_those_of_the_run(
     def executions_of(database: Path, run_id: str) -> list[Execution]:
         asked.append((database, run_id))
         outputs = (Written("model", "root/model/8", "d" * 64),)
-        return [Execution(9, "Trainer", "cached", NOON, 61.0, "e" * 64, 8, outputs)]
+        earlier = Execution(8, "Trainer", "complete", NOON, None, "e" * 64, 8, outputs)
+        return [earlier, Execution(9, "Trainer", "cached", NOON, 61.0, "e" * 64, 8, outputs)]
 
     monkeypatch.setattr("pipeline.cli.lineage.executions_of", executions_of)
-    row = shown(serving, capfd).splitlines()[-1].split()
+    *_, earlier, row = map(str.split, shown(serving, capfd).splitlines())
+    assert earlier[2:6] == ["complete", "2026-11-24", "12:00:00", "-"]
     assert row[:5] == ["9", "Trainer", "cached,", "made", "by"]
     assert row[5:] == [
         *("8", "2026-11-24", "12:00:00", "1", "min", "01", "s"),

@@ -190,6 +190,16 @@ def test_metadata_that_cannot_be_written_to_are_named(config: RunConfig, root: P
         assert "database is locked" in str(refused(config))
 
 
+def test_a_full_disk_that_the_look_at_the_metadata_meets_is_a_failure(
+    config: RunConfig, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root.mkdir(parents=True)
+    _garbage(root / "metadata.sqlite")
+    monkeypatch.setattr("pipeline.runners.metadata_database.no_space", lambda *_: "no space left")
+    error = refused(config)
+    assert (error.exit_code, str(error)) == (1, "no space left")
+
+
 @pytest.mark.parametrize("make", [Path.touch, _database])
 def test_sound_metadata_are_not_refused(root: Path, make: Callable[[Path], None]) -> None:
     root.mkdir(parents=True)

@@ -13,6 +13,7 @@ from components import serving_dir
 from pipeline import result
 from pipeline.config import RunConfig
 from pipeline.runners import local
+from pipeline.runners.failures import CannotStart
 from tests.pipeline.runners.watch import Watch
 from tests.pipeline.thirds import TRAINING, short_run
 from trainer import progress
@@ -121,5 +122,5 @@ def test_the_same_search_is_taken_from_the_cache(config, runs):
 def test_a_worker_of_a_search_is_not_started_as_a_run(config, monkeypatch):
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "tuner0")
-    with pytest.raises(local.CannotStart, match="KERASTUNER_TUNER_ID is 'tuner0', expected"):
+    with pytest.raises(CannotStart, match="KERASTUNER_TUNER_ID is 'tuner0', expected"):
         local.run(config, run_id="run-5", observer=Watch())

@@ -326,6 +326,26 @@ def test_what_cannot_start_is_said_before_anything_is_looked_for(
     assert str(refused.value).startswith(line)
 
 
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"reason": "{{x}}"}, "reason is '{{x}}', expected no '{{'"),
+        ({"training.weights": "a.weights.h5"}, "training.weights is 'a.weights.h5', expected none"),
+        ({"beam_args": ["--runnr=x"]}, "unknown option of Beam '--runnr': did you mean"),
+    ],
+)
+def test_what_containers_cannot_do_is_refused_and_nothing_is_written(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict, line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.weights.h5").touch()
+    with pytest.raises(CannotStart) as refused:
+        run(**given)
+    assert refused.value.exit_code == 2
+    assert str(refused.value).startswith(line)
+    assert list((tmp_path / "root").iterdir()) == []
+
+
 def test_a_second_run_on_one_root_ends_at_once_with_1(run: Run, tmp_path: Path) -> None:
     with locked(tmp_path / "root"), pytest.raises(CannotStart) as refused:
         run()
