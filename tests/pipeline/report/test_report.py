@@ -10,10 +10,8 @@ import pytest
 
 from components.gate.check import Check
 from components.gate.evidence import Evidence, Tally
-from components.serving_dir import publish
 from pipeline.report import charts, render, write
 from pipeline.result import RunResult
-from tests.components.serving_dir.samples import letter_model
 from tests.pipeline.report.runs import (
     COMPARED,
     FAILED_RUN,
@@ -62,20 +60,6 @@ class Page(HTMLParser):
     def text(self) -> str:
         """All of it, white space as a browser shows it."""
         return " ".join(" ".join(self.texts).split())
-
-
-def test_a_page_leads_to_the_report_of_the_run_that_released_the_baseline(tmp_path: Path) -> None:
-    serving = tmp_path / "serving"
-    done = publish(letter_model(tmp_path, "a"), serving, {"run_id": "first"})
-    baseline = {"version": done.version, "model_digest": "0" * 64}
-    run = dataclasses.replace(RELEASED_RUN, baseline=baseline, serving_dir=str(serving))
-    page = tmp_path / "second.html"
-    led_to = []
-    for _ in range(2):
-        write(run, page)
-        led_to.append("first.html" in Page(page.read_text("utf-8")).led_to)
-        (tmp_path / "first.html").touch()
-    assert led_to == [False, True]
 
 
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
