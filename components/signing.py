@@ -19,9 +19,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
-import shlex
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,23 +120,6 @@ def require_keys(signing_key: str, public_key: str) -> None:
             f"the key {signing_key} signs for another public key than {public_key}, expected its "
             "own"
         )
-
-
-def exposure(signing_key: str) -> str:
-    """Returns a line for a private key that its mode leaves to every user of the machine, or "".
-
-    No key is refused for that: a secret that is mounted into a container has such a mode.
-    """
-    try:
-        mode = stat.S_IMODE(os.stat(signing_key).st_mode)
-    except OSError:  # whoever reads the key refuses it
-        return ""
-    if not mode & stat.S_IRWXO:
-        return ""
-    return (
-        f"the key {signing_key} has the mode {mode:04o}, with which every user of this machine may "
-        f"sign releases: chmod 600 {shlex.quote(signing_key)}"
-    )
 
 
 def _statement(digests: Mapping[str, str]) -> dict[str, Any]:

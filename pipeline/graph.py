@@ -23,10 +23,9 @@ from components.example_gen.image_set import EVAL, TEST, TRAIN
 from components.example_gen.schema import CuratedSchema
 from components.pusher import AtomicPusher
 from components.serving_check.serving_check import ServingCheck
-from components.serving_dir.manifest import OVERRIDES, REPORT
+from components.serving_dir.manifest import OVERRIDES
 from pipeline.beam_runner import beam_arguments
 from pipeline.executions import CODE
-from pipeline.records import REPORTS
 from pipeline.run_plan import RunPlan
 from trainer import preprocessing, run_fn
 
@@ -249,5 +248,4 @@ def _release_record(plan: RunPlan) -> dict[str, Any]:
         "policy": plan.policy.to_config(),
         "card": dataclasses.asdict(plan.config.card),
         **({OVERRIDES: plan.overrides} if plan.overrides else {}),
-        **({REPORT: str(plan.root / REPORTS / f"{plan.hold}.html")} if plan.hold else {}),
     }

@@ -154,8 +154,7 @@ def _require_network(training: HParams, dataset: DatasetInfo) -> None:
         dataclasses.replace(training, precision="float32"),
         image_shape=dataset.image_shape,
     )
-    with own_network.ending_refused(training.architecture):
-        build_model(training, image_shape=dataset.image_shape, num_classes=dataset.num_classes)
+    build_model(training, image_shape=dataset.image_shape, num_classes=dataset.num_classes)
     if training.weights:
         model = build(num_classes=dataset.num_classes)
         start_from(model, training, lambda classes: build(num_classes=classes))

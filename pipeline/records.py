@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from components import serving_dir
-from components.serving_dir.log import Approval, Rejection, Withdrawal, rejected
+from components.serving_dir.log import Approval, Rejection, rejected
 from components.serving_dir.manifest import are_overrides
-from components.serving_dir.reading import approved, withdrawn
+from components.serving_dir.reading import approved
 from pipeline.config import SERVING
 from pipeline.result import (
     FAILED,
@@ -52,9 +52,8 @@ _RUN_ID = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{4}")
 _Fields = Mapping[str, Any]
 
 
-# What people decided in a serving directory: on held models, by the run that held them, and on
-# versions, by their numbers.
-_Decisions = tuple[Mapping[str, Rejection | Approval], Mapping[int, Withdrawal | None]]
+# What people decided on the held models of a serving directory, by the run that held them.
+_Decisions = Mapping[str, Rejection | Approval]
 _DecisionsIn = Callable[[Path], _Decisions]
 
 
@@ -150,16 +149,12 @@ def _described(content: Any, root: Path, decisions_in: _DecisionsIn) -> dict[str
     release, metrics, dataset, seconds = (
         _object(content, name) for name in ("release", "metrics", "dataset", "seconds")
     )
-    made = _object(content, "pending") if content["outcome"] == HELD else release
-    path = _found(made["path"], root) if isinstance(made.get("path"), str) else None
-    version = made.get("version")
-    held, since = decisions_in(path.parent) if path else ({}, {})
-    decided = held.get(str(made.get("run_id")))
-    if isinstance(decided, Approval):
-        version = decided.version
+    waits = _object(content, "pending") if content["outcome"] == HELD else {}
+    path = _found(waits["path"], root) if isinstance(waits.get("path"), str) else None
+    decided = decisions_in(path.parent).get(str(waits.get("run_id"))) if path else None
+    version = decided.version if isinstance(decided, Approval) else release.get("version")
     version = version if strict_json.is_count(version) else None
-    withdrawal = None if version is None else since.get(version)
-    said = [str(one) for one in (decided, withdrawal) if one] or [_reason(content, path)]
+    said = [str(decided) if decided else _reason(content, path)]
     overridden = _object(_object(content, "gate"), "overrides")
     if version is not None and are_overrides(overridden):
         said.append(overrides(overridden))
@@ -174,7 +169,7 @@ def _described(content: Any, root: Path, decisions_in: _DecisionsIn) -> dict[str
 
 
 def _found(path: str, root: Path) -> Path:
-    """Returns where a version or a held model is, also after the pipeline root was moved."""
+    """Returns where a held model is, also after the pipeline root was moved."""
     recorded = Path(path)
     served = recorded.parent
     moved = root / SERVING / served.name
@@ -185,8 +180,8 @@ def _found(path: str, root: Path) -> Path:
 
 def _decisions_in(served: Path) -> _Decisions:
     with contextlib.suppress(serving_dir.ServingDirError):
-        return {**rejected(served), **approved(served)}, withdrawn(served)
-    return {}, {}
+        return {**rejected(served), **approved(served)}
+    return {}
 
 
 def _object(content: _Fields, name: str) -> _Fields:

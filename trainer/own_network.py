@@ -21,16 +21,14 @@ source of a file travels with the hyper-parameters, so that no other machine nee
 from __future__ import annotations
 
 import ast
-import contextlib
 import functools
 import importlib
 import importlib.util
-import os
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from trainer.host import paths
 from trainer.host.errors import Refusal
@@ -190,25 +188,6 @@ def _executed(place: str, source: str) -> types.ModuleType:
     sys.modules[_MODULE] = module  # where dataclasses and pickle look
     exec(compile(source, place, "exec", dont_inherit=True), module.__dict__)
     return module
-
-
-@contextlib.contextmanager
-def ending_refused(architecture: str) -> Iterator[None]:
-    """Makes `os._exit` in the function's module what `sys.exit` is, which `load` refuses: it would
-    end the command without a word, with any exit code.
-    """
-    real, own = os._exit, module_of(architecture) or _MODULE
-
-    def refuse(status: int) -> NoReturn:
-        if sys._getframe(1).f_globals.get("__name__") != own:
-            real(status)
-        raise SystemExit(f"os._exit({status})")
-
-    os._exit = refuse
-    try:
-        yield
-    finally:
-        os._exit = real
 
 
 def write_copy(found: Mapping[str, str], export_dir: str) -> None:

@@ -12,7 +12,6 @@ number of classes are left as they are if the file has another number; everythin
 from __future__ import annotations
 
 import hashlib
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,7 +23,6 @@ from trainer.host.text import one_line, quoted
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
     from trainer.hparams import HParams
 
@@ -33,7 +31,6 @@ WEIGHTS = "weights"  # the key of the digest in `HParams.found`
 _SUFFIX = ".weights.h5"
 _VARIABLES = "variables/variables"  # of a SavedModel
 _WEIGHTS = "weights/"  # of `trainer.export.ServingModel`
-_MODEL = "model/"  # in its place until November 2026
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _MAX_BYTES = 16 << 30
 _MOST_CLASSES = 1 << 20
@@ -100,13 +97,14 @@ def start_from(model: keras.Model, hparams: HParams, build: Build) -> str:
             "machine: run again"
         )
     try:
-        given, own = _shapes(path), _shapes_of(model, path)
+        is_version = Path(path).is_dir()
+        given, own = _shapes(path), _shapes_of(model, is_version=is_version)
         others = [name for name, shape in own.items() if given.get(name, shape) != shape]
         classes = given[others[0]][-1] if others else model.output_shape[-1]
         like = model
         if given.keys() == own.keys() and others and classes <= _MOST_CLASSES:
             like = build(classes)
-            own = _shapes_of(like, path)
+            own = _shapes_of(like, is_version=is_version)
         _require_equal(like, path, given, own)
         _load(like, path)
     except WeightsError:
@@ -140,14 +138,10 @@ def _require_equal(model: keras.Model, path: str, given: Shapes, own: Shapes) ->
 
 def _layer(model: keras.Model, name: str) -> str:
     """Returns the name of a variable, and of its layer where a SavedModel has only a number."""
-    number = re.match(rf"{_WEIGHTS}(\d+)$|{_MODEL}_operations/(\d+)/", name)
-    if number is None:
+    number = name.removeprefix(_WEIGHTS)
+    if not number.isdecimal() or int(number) >= len(model.weights):
         return name
-    named = model.weights if number[1] else getattr(model, "operations", [])
-    place = int(number[1] or number[2])
-    if place >= len(named):
-        return name
-    return f"{named[place].path if number[1] else named[place].name} ({name})"
+    return f"{model.weights[int(number)].path} ({name})"
 
 
 def _shapes(path: str) -> Shapes:
@@ -170,33 +164,28 @@ def _shapes(path: str) -> Shapes:
     return {
         name.removesuffix(_VALUE): tuple(shape)
         for name, shape in sorted(shapes.items())
-        if name.startswith((_WEIGHTS, _MODEL)) and name.endswith(_VALUE)
+        if name.startswith(_WEIGHTS) and name.endswith(_VALUE)
     }
 
 
-def _shapes_of(model: keras.Model, path: str) -> Shapes:
-    """Returns the shapes of a network's variables, by the names that a file like `path` has."""
+def _shapes_of(model: keras.Model, *, is_version: bool) -> Shapes:
+    """Returns the shapes of a network's variables, by the names that a released version, or a file
+    of Keras, gives them.
+    """
+    if is_version:
+        return {f"{_WEIGHTS}{at}": tuple(one.shape) for at, one in enumerate(model.weights)}
     with tempfile.TemporaryDirectory() as folder:
-        if not Path(path).is_dir():
-            file = f"{folder}/own{_SUFFIX}"
-            model.save_weights(file)
-            return _shapes(file)
-        _checkpoint(model, path).write(f"{folder}/{_VARIABLES}")
-        return _shapes(folder)
+        file = f"{folder}/own{_SUFFIX}"
+        model.save_weights(file)
+        return _shapes(file)
 
 
 def _load(model: keras.Model, path: str) -> None:
     if not Path(path).is_dir():
         model.load_weights(path)
         return
-    checkpoint = _checkpoint(model, path).read(str(Path(path, _VARIABLES)))
-    checkpoint.assert_existing_objects_matched().expect_partial()
-
-
-def _checkpoint(model: keras.Model, path: str) -> tf.train.Checkpoint:
-    """Returns a network's variables as a released version, like that of `path`, keeps them."""
     import tensorflow as tf
 
-    if any(name.startswith(_MODEL) for name in _shapes(path)):
-        return tf.train.Checkpoint(model=model)
-    return tf.train.Checkpoint(weights=[one.value for one in model.weights])
+    own = tf.train.Checkpoint(weights=[one.value for one in model.weights])
+    read = own.read(str(Path(path, _VARIABLES)))
+    read.assert_existing_objects_matched().expect_partial()

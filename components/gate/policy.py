@@ -141,16 +141,8 @@ class Policy(GateConfig):
         return self.alpha * budget / ((decision + budget - 1) * (decision + budget))
 
     def to_config(self) -> dict[str, Any]:
-        """JSON-able, for TFX's parameters and the release record.
-
-        Without an empty `extra` and a `require_baseline` that is not set, so that the digests of
-        policies from before these keys stay.
-        """
-        config = {**dataclasses.asdict(self), "slices": [str(one) for one in self.slices]}
-        for key in ("extra", "require_baseline"):
-            if not config[key]:
-                del config[key]
-        return config
+        """JSON-able, for TFX's parameters and the release record."""
+        return {**dataclasses.asdict(self), "slices": [str(one) for one in self.slices]}
 
     @property
     def digest(self) -> str:

@@ -20,8 +20,8 @@ from trainer.host.text import quoted
 
 MANIFEST_FORMAT = 1
 # Keys of a release record: how a rollback made the version, who approved it, and which keys were
-# overridden for it and why; and of a held model the path of its run's report.
-ROLLBACK, APPROVAL, OVERRIDES, REPORT = "rollback", "approval", "overrides", "report"
+# overridden for it and why.
+ROLLBACK, APPROVAL, OVERRIDES = "rollback", "approval", "overrides"
 
 # A manifest of this tool has 10 kB, and 150 bytes per file: a model of 25,000 files fits.
 MAX_MANIFEST_BYTES = 4 << 20
@@ -236,7 +236,6 @@ _USED: Mapping[str, _Kind] = {
     "release.policy": _OBJECT,
     "release.policy.floor": ("a number from 0 to 1", _is_fraction),
     f"release.{APPROVAL}": ("run_id, times, by and reason", _is_approval),
-    f"release.{REPORT}": _TEXT,
     f"release.{OVERRIDES}": ("keys and a reason", are_overrides),
     f"release.{ROLLBACK}": (
         "restores, withdraws, withdrawn_digest and reason",

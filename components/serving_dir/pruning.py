@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from components.serving_dir.changing import REMOVED_PREFIX, delete, locked
@@ -67,9 +67,7 @@ def prune(
         removed = [Removed(old.number, old.path, _size(old.path)) for old in going]
         if not dry_run:
             # Before the first of them goes: a kill in between costs nothing but a line.
-            withdrawn = [replace(v.withdrawn, version=v.number) for v in going if v.withdrawn]
-            made = dict.fromkeys([*withdrawals_by(going), *withdrawn])  # each once
-            keep_in_log(serving_dir, [*made, *approvals_in(going)])
+            keep_in_log(serving_dir, [*withdrawals_by(going), *approvals_in(going)])
             for old in going:
                 _remove(old)
     return Pruned(tuple(removed), tuple(old for old in present if old.problems))

@@ -175,15 +175,6 @@ def approvals_in(present: Sequence[Version]) -> list[Approval]:
     ]
 
 
-def withdrawn(serving_dir: Path) -> dict[int, Withdrawal | None]:
-    """Returns why versions are not to be served again, also pruned ones, by their numbers; None for
-    one that is there and is not withdrawn. Raises as `decided_runs`.
-    """
-    present = {one.number: one.withdrawn for one in versions(serving_dir)}
-    # Read after the versions: `prune` writes to the log before it removes one.
-    return {**{one.version: one for one in withdrawals_in_log(serving_dir)}, **present}
-
-
 def decided_runs(serving_dir: Path) -> set[str]:
     """Returns the runs whose held models a person approved or rejected; the log must be readable.
 

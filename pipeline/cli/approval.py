@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +12,11 @@ import click
 from components import serving_dir
 from components.serving_dir import ServingDirError
 from components.serving_dir.log import rejected
-from components.serving_dir.manifest import APPROVAL, REPORT
 from components.serving_dir.reading import approved
 from pipeline.cli import output, serving
 from pipeline.cli.command import Command, CommandError, Reply, option
 from pipeline.cli.option_types import SOME_TEXT
 from pipeline.config import HooksConfig, ServingConfig
-from pipeline.records import REPORTS
 from pipeline.result import RELEASED
 from trainer.host.termination import Terminated
 
@@ -55,7 +52,7 @@ def approve(
     With --config it requires signatures by serving.public_key, signs with serving.signing_key, and
     then runs the command of hooks.released. A model that the run would have signed needs the key.
     """
-    report, done = _report_of(directory, run_id), None
+    done = None
     try:
         done = serving_dir.approve(
             directory,
@@ -69,10 +66,6 @@ def approve(
         if made := approved(directory).get(run_id):  # maybe by an earlier command, killed then
             by, reason = made.by, made.reason
         release = serving_dir.find(directory, done.version).release
-        how = f", and another run had released this very model as version {done.version}"
-        if (release.get(APPROVAL) or {}).get("run_id") == run_id:
-            report, how = release.get(REPORT), f" and released as version {done.version}"
-        _add_to(report, f"Approved by {by}{how}: {reason}")
         fields = {
             "serving_dir": str(directory),
             "run_id": run_id,
@@ -108,38 +101,11 @@ def reject(directory: Path, run_id: str, by: str, reason: str) -> Reply:
     Removes the model that waits, and keeps in the decision log who rejected it and why. This very
     model is refused from then on, whichever run makes it again. Released versions do not change.
     """
-    report = _report_of(directory, run_id)
     try:
         done = serving_dir.reject(directory, run_id, by=by, reason=reason)
-        _add_to(report, f"Rejected by {done.by}: {done.reason}")
     except (KeyboardInterrupt, Terminated):
         if run_id in rejected(directory):
             output.complain(f"rejected before that: the model of {run_id}")
         raise
     fields: dict[str, Any] = {"serving_dir": str(directory), **dataclasses.asdict(done)}
     return Reply(fields, [f"rejected: the model of {run_id}; what is served stays"])
-
-
-def _report_of(directory: Path, run_id: str) -> str | None:
-    with contextlib.suppress(ServingDirError):  # said where it matters
-        return serving_dir.find_pending(directory, run_id).release.get(REPORT)
-    return None
-
-
-def _add_to(path: str | None, sentence: str) -> None:
-    """Says in the report of the run, and on the page of all runs, what was decided."""
-    if path is None:
-        return
-    from pipeline import report
-    from pipeline.report import index
-
-    page, said = Path(path), " ".join(sentence.split())
-    try:
-        # The record names no page of a run where it was forged, or the page was moved.
-        if page.parent.name == REPORTS and report.add_decision(page, said):
-            page = page.with_name(index.FILE)
-            index.write(page.parent.parent)
-    except FileNotFoundError:  # moved, or of another machine
-        return
-    except (OSError, ValueError) as error:
-        output.complain(f"the page {page} cannot be changed: {error}; the decision stands")

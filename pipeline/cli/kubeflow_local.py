@@ -5,14 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.cli import run
 from pipeline.cli.command import command, option, path_option
 from pipeline.cli.configuration import Given
-from pipeline.cli.option_types import pair
 from pipeline.config import RunConfig
 from pipeline.result import RunResult
 
@@ -29,20 +27,12 @@ from pipeline.result import RunResult
     "UID:GID",
     "User of the containers, who must be able to write to the directories (default: you).",
 )
-@option(
-    "--env",
-    "VARIABLE=VALUE",
-    "Variable for the containers; may be given again.",
-    type=pair("VARIABLE=VALUE"),
-    multiple=True,
-)
 @functools.partial(run.options, without=["--artifacts"])  # kfp's runner says where they lie
 def local(
     given: Given,
     image: str,
     kfp_python: Path | None,
     user: str | None,
-    env: Sequence[tuple[str, str]],
     **values: Any,
 ) -> int:
     """Runs the compiled pipeline's containers on this machine.
@@ -60,7 +50,6 @@ def local(
             image=image,
             kfp_python=str(kfp_python or sys.executable),
             user=user or f"{os.getuid()}:{os.getgid()}",
-            environment=dict(env),
         )
         return containers.run(configured, overrides, options, **told)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import click
 from components.serving_dir import Version, find, require_valid
 from components.serving_dir.version import Trust
 from pipeline.cli import logs, output, serving
-from pipeline.cli.command import CommandError, Reply, as_json, command, option, verbose
+from pipeline.cli.command import CommandError, Reply, command, option, verbose
 from pipeline.cli.option_types import LOCAL_PATH, whole
 from pipeline.result import ExitCode
 from pipeline.runners.failures import limit_reached
@@ -57,25 +57,12 @@ def predict(
     """
     found = find(directory, version)
     require_valid(found, trust)
-    holds = as_json(click.get_current_context())
-    described: list[dict[str, Any]] = []  # none where they are shown as they come
-    refused: list[str] = []
-    with logs.quiet(show=verbose) as terminal:
-        for number, answer in enumerate(_classify(found, images)):
-            image = _describe(images[number], answer)
-            if image["error"]:
-                refused.append(f"{image['path']} {image['error']}")
-            if holds:
-                described.append(image)
-                continue
-            head = () if number else (f"version {found.number} in {found.path}",)
-            output.write([*head, *_lines(image)], terminal.out)
-            if output.lost(terminal.out):
-                break
-    if (error := output.lost(terminal.out)) and error.errno != errno.EPIPE:
-        raise CommandError(f"cannot write to stdout: {error.strerror}")
+    with logs.quiet(show=verbose):
+        described = [*map(_describe, images, _classify(found, images))]
+    refused = [f"{image['path']} {image['error']}" for image in described if image["error"]]
     fields = {"serving_dir": str(directory), "version": found.number, "images": described}
-    return Reply(fields, (), ExitCode.USAGE if refused else ExitCode.DONE, refused)
+    lines = [f"version {found.number} in {found.path}", *chain(*map(_lines, described))]
+    return Reply(fields, lines, ExitCode.USAGE if refused else ExitCode.DONE, refused)
 
 
 def _classify(version: Version, images: Sequence[Path]) -> Iterator[Prediction | ImageError]:

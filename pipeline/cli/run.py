@@ -16,7 +16,6 @@ from typing import Any
 
 import click
 
-from components.signing import exposure
 from pipeline import hooks, records
 from pipeline.cli import command, configuration, logs, output, terminal, written_files
 from pipeline.cli.command import verbose
@@ -90,8 +89,6 @@ def execute(
     config = given.configuration()
     hooks.require_programs(config.hooks)
     require_places(config)
-    if line := exposure(config.serving.signing_key):
-        output.complain(line)
     if save_hparams is not None:
         require_writable("--save-hparams", "the hyper-parameters", save_hparams)
     log = _create_log(config, run_id)

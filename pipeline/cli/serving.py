@@ -14,8 +14,7 @@ import click
 from components.example_gen.data_error import DataError
 from components.example_gen.sources import find_name, parse_dataset
 from components.serving_dir import live, pending, require_no_version
-from components.signing import exposure, require_keys, truster
-from pipeline.cli import output
+from components.signing import require_keys, truster
 from pipeline.cli.command import Command, Reply, UsageError, option, path_option
 from pipeline.cli.command import command as cli_command
 from pipeline.cli.configuration import DatasetOption, Given
@@ -104,8 +103,6 @@ def signing_options(function: Callable[..., Reply]) -> Callable[..., Reply]:
         if signing_key is not None:
             keys = dataclasses.replace(keys, signing_key=str(signing_key))
         require_keys(**keys.keys)
-        if line := exposure(keys.signing_key):
-            output.complain(line)
         require_programs(config.hooks)
         return function(keys=keys, hooks=config.hooks, **values)
 

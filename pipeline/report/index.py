@@ -1,7 +1,4 @@
-"""The page of all runs of a pipeline root, `reports/index.html`.
-
-It is written after each run, and after each decision on a held model.
-"""
+"""The page of all runs of a pipeline root, `reports/index.html`, written after each run."""
 
 from __future__ import annotations
 
@@ -10,13 +7,10 @@ from pathlib import Path
 
 from pipeline.records import REPORTS, RunRecord, read_all
 from pipeline.report import charts, templates
-from trainer.host.files import make_directory, write_durably
-from trainer.host.locks import exclusive, lock_file
+from trainer.host.files import write_durably
 
 FILE = "index.html"
 _MOST_POINTS = 60  # of a picture
-_LOCK_NAME = ".index.lock"
-_LOCK_S = 30.0  # to read all runs takes less
 
 
 def render(runs: Sequence[RunRecord]) -> str:
@@ -27,10 +21,7 @@ def render(runs: Sequence[RunRecord]) -> str:
 
 def write(root: Path) -> None:
     """Writes the page completely or not at all; raises OSError."""
-    reports = root / REPORTS
-    make_directory(reports)
-    with exclusive(lock_file(reports / _LOCK_NAME), timeout_s=_LOCK_S):
-        write_durably(reports / FILE, render(read_all(root)))
+    write_durably(root / REPORTS / FILE, render(read_all(root)))
 
 
 def _pictures(runs: Sequence[RunRecord]) -> Iterator[tuple[str, str]]:

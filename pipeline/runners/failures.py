@@ -9,7 +9,6 @@ import contextlib
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 
 from components.example_gen.data_error import DataError
@@ -114,12 +113,6 @@ def limit_reached(error: BaseException) -> str | None:
         if remedies or isinstance(one, MemoryError):
             remedy = (remedies or [_MORE_MEMORY])[0]
             return f"{first_line(error)}; {remedy}, and give the same command again"
-        directory = tempfile.tempdir
-        if directory and directory in str(one) and not os.path.isdir(directory):
-            return (
-                f"{first_line(error)}; this temporary directory was removed: set TMPDIR to a "
-                "directory that stays, and give the same command again"
-            )
     return None
 
 

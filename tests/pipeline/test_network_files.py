@@ -9,7 +9,6 @@ from pipeline.config import ConfigError, RunConfig
 from pipeline.config_model import build
 from pipeline.run_plan import make_plan
 from pipeline.runners.kubeflow import parameters
-from tests.pipeline.cli.processes import script
 from tests.refusals import refusal_of
 from trainer.host.errors import Refusal
 from trainer.hparams import HParams
@@ -46,31 +45,6 @@ def test_its_source_and_its_own_hyper_parameters_are_part_of_the_training(net: s
     assert training.extra == {"units": 4, "bias": False}
     assert "found" not in training.to_settings()
     assert len(training.to_record()["found"]["architecture"]) == 64
-
-
-@pytest.mark.once  # how a file of the user's ends a process of ours
-def test_one_that_ends_the_process_is_refused_in_one_line(tmp_path: Path) -> None:
-    build = "def build(image_shape, num_classes, hparams): _exit(7)"
-    refused = {
-        "import os; os._exit(0)": "it cannot be imported (SystemExit: os._exit(0)): a file ",
-        "from os import _exit": "with images of the shape (28, 28, 1) it failed (SystemExit: "
-        "os._exit(7)): expected a function of ",
-    }
-    for number, text in enumerate(refused):
-        (tmp_path / f"{number}.py").write_text(f"{text}\n{build}\n")
-    done = script(
-        """
-        import sys
-        from pipeline.cli.main import main
-        for number in "01":
-            network = f"training.architecture={sys.argv[1]}/{number}.py:build"
-            print(int(main(["run", "--pipeline-root", f"{sys.argv[1]}/root", "--set", network])))
-        """,
-        str(tmp_path),
-    )
-    assert done.stdout == "2\n2\n", done.stderr
-    assert [said for said in refused.values() if said not in done.stderr] == []
-    assert not (tmp_path / "root").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,19 @@
 import dataclasses
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.serving_dir import prune, publish, rollback
-from components.serving_dir.log import LOG_NAME
+from components.serving_dir import Pending, reject
 from pipeline import records
 from pipeline.records import UNFINISHED, UNREADABLE
-from pipeline.result import FAILED, HELD, REFUSED, RELEASED, UNCHANGED, Release, Waiting
-from tests.components.serving_dir.samples import letter_model
+from pipeline.result import FAILED, HELD, REFUSED, RELEASED, Waiting
+from tests.components.serving_dir.samples import hold_letter
 from tests.pipeline.report.runs import FAILED_RUN, REFUSED_RUN, RELEASED_RUN
 
-RUN_ID = "20261125T101500Z-3f2a"
+RUN_ID, LATER = "20261125T101500Z-3f2a", "20261127T101500Z-3f2a"
 
 
 @pytest.fixture
@@ -105,19 +103,15 @@ def test_a_held_run_whose_model_is_gone_says_so(tmp_path: Path) -> None:
 
 def test_decisions_are_found_in_a_pipeline_root_that_was_moved(tmp_path: Path) -> None:
     root, serving = tmp_path / "root", tmp_path / "root" / "serving" / "mnist"
-    publish(letter_model(tmp_path, "a"), serving, {})
-    done = publish(letter_model(tmp_path, "b"), serving, {"run_id": RUN_ID})
-    released = dataclasses.replace(RELEASED_RUN, release=Release(done.version, str(done.path)))
-    waiting = Waiting("20261127T101500Z-3f2a", str(serving / ".pending-20261127T101500Z-3f2a"))
-    held = dataclasses.replace(released, run_id=waiting.run_id, outcome=HELD, release=None)
-    for run in (released, dataclasses.replace(held, pending=waiting)):
-        records.write(run, root / "reports")
-    rollback(serving, reason="worse")
-    Path(waiting.path).mkdir()
-    moved = root.rename(tmp_path / "moved")
-    held_run, withdrawn_run = records.read_all(moved)
-    assert "tfx-mnist versions" in held_run.reason
-    assert re.fullmatch("withdrawn by version 3 at 2.*: worse", withdrawn_run.reason)
+    for run_id, letter in ((RUN_ID, "a"), (LATER, "b")):
+        assert isinstance(hold_letter(serving, letter, run_id), Pending)
+        waiting = Waiting(run_id, str(serving / f".pending-{run_id}"))
+        held = dataclasses.replace(RELEASED_RUN, run_id=run_id, outcome=HELD, release=None)
+        records.write(dataclasses.replace(held, pending=waiting), root / "reports")
+    reject(serving, RUN_ID, by="Ann", reason="worse")
+    waits, rejected = records.read_all(root.rename(tmp_path / "moved"))
+    assert "tfx-mnist versions" in waits.reason
+    assert re.fullmatch("rejected by Ann at 2.*: worse", rejected.reason)
 
 
 def test_decisions_in_another_serving_directory_are_not_taken_for_those_on_a_run(
@@ -125,68 +119,14 @@ def test_decisions_in_another_serving_directory_are_not_taken_for_those_on_a_run
 ) -> None:
     root, other = tmp_path / "root", tmp_path / "other" / "serving" / "mnist"
     for serving in (root / "serving" / "mnist", other):
-        for letter in "ab":
-            publish(letter_model(tmp_path, letter), serving, {})
-    rollback(root / "serving" / "mnist", reason="worse")
-    for serving in (other, tmp_path / "gone" / "mnist"):
-        run = dataclasses.replace(RELEASED_RUN, release=Release(2, str(serving / "2")))
-        records.write(run, root / "reports")
-        assert [run.reason for run in records.read_all(root)] == [""]
-    gone = tmp_path / "gone" / "serving" / "pets" / ".pending-1"
-    held = dataclasses.replace(run, outcome=HELD, release=None, pending=Waiting("1", str(gone)))
-    records.write(held, root / "reports")
-    assert f"in {gone}, which is gone" in records.read_all(root)[0].reason
-
-
-def test_a_run_says_that_its_version_was_withdrawn(tmp_path: Path) -> None:
-    serving = tmp_path / "serving"
-    for letter, run_id in (("a", RUN_ID), ("b", "20261126T101500Z-3f2a")):
-        done = publish(letter_model(tmp_path, letter), serving, {"run_id": run_id})
-        release = Release(done.version, str(serving / str(done.version)))
-        run = dataclasses.replace(RELEASED_RUN, run_id=run_id, release=release)
-        records.write(run, tmp_path / "reports")
-    assert [run.reason for run in records.read_all(tmp_path)] == ["", ""]
-    again = dataclasses.replace(run, run_id="20261127T101500Z-3f2a", outcome=UNCHANGED)
-    records.write(again, tmp_path / "reports")
-    rollback(serving, reason="too many\nsevens")
-    for remove in (lambda: None, lambda: prune(serving, keep=1)):
-        remove()
-        third, second, first = records.read_all(tmp_path)
-        assert (second.outcome, second.version, first.reason) == (RELEASED, 2, "")
-        assert re.fullmatch("withdrawn by version 3 at 2.*: too many sevens", second.reason)
-        assert (third.outcome, third.reason) == (UNCHANGED, second.reason)
-    (serving / LOG_NAME).write_text("{\n")
-    assert [run.reason for run in records.read_all(tmp_path)] == ["", "", ""]
-
-
-def test_a_number_that_is_used_again_is_not_withdrawn_by_the_log(tmp_path: Path) -> None:
-    serving = tmp_path / "serving"
-    for letter in "ab":
-        publish(letter_model(tmp_path, letter), serving, {})
-    rollback(serving, reason="worse")
-    for number in "123":  # `rm -r SERVING/*` leaves the log
-        shutil.rmtree(serving / number)
-    for letter in "cd":
-        done = publish(letter_model(tmp_path, letter), serving, {})
-    run = dataclasses.replace(RELEASED_RUN, release=Release(done.version, str(done.path)))
-    records.write(run, tmp_path / "reports")
-    assert [(run.version, run.reason) for run in records.read_all(tmp_path)] == [(2, "")]
-
-
-def test_the_run_behind_a_withdrawn_copy_says_so_also_when_both_are_pruned(tmp_path: Path) -> None:
-    serving = tmp_path / "serving"
-    for letter in "abc":
-        done = publish(letter_model(tmp_path, letter), serving, {})
-        if letter == "b":
-            release = Release(done.version, str(done.path))
-            run = dataclasses.replace(RELEASED_RUN, run_id=RUN_ID, release=release)
-            records.write(run, tmp_path / "reports")
-    rollback(serving, reason="worse")  # version 4 is a copy of version 2
-    rollback(serving, reason="as bad")
-    for remove in (lambda: None, lambda: prune(serving, keep=1)):
-        remove()
-        (found,) = records.read_all(tmp_path)
-        assert re.fullmatch("withdrawn by version 5 at 2.*: as bad", found.reason)
+        hold_letter(serving, "a", RUN_ID)
+    reject(root / "serving" / "mnist", RUN_ID, by="Ann", reason="worse")
+    gone = tmp_path / "gone" / "serving" / "pets" / f".pending-{RUN_ID}"
+    for path, reason in ((other / gone.name, "tfx-mnist versions"), (gone, f"in {gone}, which is")):
+        run = dataclasses.replace(RELEASED_RUN, outcome=HELD, release=None)
+        waiting = Waiting(RUN_ID, str(path))
+        records.write(dataclasses.replace(run, pending=waiting), root / "reports")
+        assert reason in records.read_all(root)[0].reason
 
 
 def test_a_run_says_what_was_overridden_for_its_version(tmp_path: Path) -> None:

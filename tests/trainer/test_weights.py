@@ -33,9 +33,9 @@ def given():
     return build(SPEC.num_classes)
 
 
-@pytest.fixture(scope="module", params=["file", "version", "old version"])
+@pytest.fixture(scope="module", params=["file", "version"])
 def path(request, given, prepared, tmp_path_factory) -> str:
-    """A file of Keras, a released version, and one as they were until November 2026."""
+    """A file of Keras, and a released version."""
     folder = tmp_path_factory.mktemp("weights")
     if request.param == "file":
         trained = build(SPEC.num_classes)
@@ -44,11 +44,6 @@ def path(request, given, prepared, tmp_path_factory) -> str:
         trained.optimizer.build(trained.trainable_variables)
         trained.save_weights(folder / "given.weights.h5")
         return str(folder / "given.weights.h5")
-    if request.param == "old version":
-        module = tf.Module()
-        module.model = given
-        tf.saved_model.save(module, str(folder / "1"))
-        return str(folder / "1")
     graph = tft.TFTransformOutput(prepared.transform_output)
     export.save(given, graph, SPEC, str(folder / "1"))
     return str(folder / "1")

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,6 @@ class LocalOptions:
     image: str
     kfp_python: str
     user: str
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def run(
@@ -203,7 +202,7 @@ def _order(
         "pipeline_root": str(home),
         "run_id": run_id,
         "user": options.user,
-        "environment": {**options.environment, names.RUN_ID_VARIABLE: run_id},
+        "environment": {names.RUN_ID_VARIABLE: run_id},
         "mounts": [
             {"path": str(written), "read_only": False},
             *({"path": str(one), "read_only": True} for one in readable),

@@ -85,9 +85,8 @@ def test_slices_of_another_type_are_an_error(given: Any) -> None:
 def test_a_policy_survives_its_json_form(extra: dict[str, float]) -> None:
     policy = dataclasses.replace(POLICY, slices=(BANDS,), must_improve=True, extra=extra)
     assert Policy.from_config(json.loads(json.dumps(policy.to_config()))) == policy
-    assert policy.to_config().get("extra", {}) == extra
+    assert policy.to_config()["extra"] == extra
 
 
-def test_the_digest_of_a_policy_is_that_of_before_require_baseline_unless_it_is_set() -> None:
-    assert POLICY.digest == "60f573542168d54c90f44a1d3ea0f212e0c1093364b41fd380eda6664a44243d"
+def test_another_threshold_is_another_digest() -> None:
     assert dataclasses.replace(POLICY, require_baseline=True).digest != POLICY.digest

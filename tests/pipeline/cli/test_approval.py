@@ -1,6 +1,7 @@
 """`approve` and `reject`: what they print, where the decision is shown, and their exit codes."""
 
 import dataclasses
+import importlib
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from components.serving_dir import Pending, ServingDirError, live, versions
-from pipeline import records, report
+from pipeline import records
 from pipeline.cli.main import main
 from pipeline.result import HELD, RunResult, Waiting
 from tests.components.serving_dir.samples import hold_letter, letters_in, publish_letters
@@ -26,21 +27,18 @@ OVERRIDES = {"keys": ["gate.max_drop"], "reason": "few test images"}
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Path:
-    """Version 1, and a held model of the run `RUN`, which has a report."""
+    """Version 1, and a held model of the run `RUN`, which has a record."""
     serving = tmp_path / "serving"
     publish_letters(serving, "a")
-    page = tmp_path / "reports" / f"{RUN}.html"
     run = RunResult(RUN, HELD, pending=Waiting(RUN, f"{serving}/.pending-{RUN}"))
-    report.write(run, page)
-    records.write(run, page.parent)
+    records.write(run, tmp_path / "reports")
     # It has the model of that one, which waits already.
-    records.write(dataclasses.replace(run, run_id=LATER, error="a bug"), page.parent)
+    records.write(dataclasses.replace(run, run_id=LATER, error="a bug"), tmp_path / "reports")
     record = {
         "dataset": {"name": "letters", "fingerprint": "5eed"},
         "metrics": {"accuracy": 0.99},
         "checks": [],
         "overrides": OVERRIDES,
-        "report": str(page),
     }
     assert isinstance(hold_letter(serving, "b", RUN, **record), Pending)
     return serving
@@ -76,15 +74,12 @@ def test_what_waits_is_listed_with_the_versions(serving: Path, capfd: Captured) 
 
 
 def test_an_approval_releases_and_is_shown_wherever_the_release_is(
-    serving: Path, tmp_path: Path, capfd: Captured
+    serving: Path, capfd: Captured
 ) -> None:
     assert main(words("approve", serving)) == 0
     assert capfd.readouterr() == (f"released: version 2 in {serving}/2\n", "")
     assert letters_in(serving)[2] == "b"
     assert live(serving).manifest.release["approval"]["by"] == "Ann <a@b>"
-    page = (tmp_path / "reports" / f"{RUN}.html").read_text()
-    assert ">Approved by Ann &lt;a@b&gt; and released as version 2: errors looked at</p>" in page
-    assert "waits" not in page
     listed = shown(serving, capfd)
     assert listed["pending"] == []
     assert listed["versions"][1]["approval"]["reason"] == "errors\nlooked at"
@@ -99,23 +94,14 @@ def test_the_list_of_runs_says_what_was_decided(serving: Path, tmp_path: Path) -
     for run in records.read_all(tmp_path):
         said = "approved by Ann <a@b> as version 2: errors looked at"
         assert (run.outcome, run.version, run.reason) == (HELD, 2, said)
-    page = (tmp_path / "reports" / "index.html").read_text()
-    assert page.count("approved by Ann &lt;a@b&gt; as version 2: errors") == 2
 
 
-def test_the_same_command_says_what_a_killed_one_could_not(
-    serving: Path, tmp_path: Path, capfd: Captured
-) -> None:
-    page = tmp_path / "reports" / f"{RUN}.html"
-    before = page.read_text()
+def test_the_same_command_says_what_a_killed_one_could_not(serving: Path, capfd: Captured) -> None:
     assert main(words("approve", serving)) == 0
-    page.write_text(before)  # as if the command had been killed before
-    for _ in range(2):
-        capfd.readouterr()
-        assert main(words("approve", serving, "--by", "Bob", "--json")) == 0
-        fields = json.loads(capfd.readouterr().out)
-        assert (fields["created"], fields["by"]) == (False, "Ann <a@b>")
-        assert page.read_text().count("Approved by Ann") == 1
+    capfd.readouterr()
+    assert main(words("approve", serving, "--by", "Bob", "--json")) == 0
+    fields = json.loads(capfd.readouterr().out)
+    assert (fields["created"], fields["by"]) == (False, "Ann <a@b>")
 
 
 def test_an_approval_of_what_another_run_released_is_kept(
@@ -125,8 +111,6 @@ def test_an_approval_of_what_another_run_released_is_kept(
     assert main(words("approve", serving)) == 0
     said = f"unchanged: version 2 in {serving}/2 holds this model already\n"
     assert capfd.readouterr() == (said, "")
-    page = (tmp_path / "reports" / f"{RUN}.html").read_text()
-    assert "and another run had released this very model as version 2: errors looked at" in page
     assert shown(serving, capfd)["pending"] == []
     assert {run.reason for run in records.read_all(tmp_path)} == {
         "approved by Ann <a@b> as version 2: errors looked at"
@@ -167,13 +151,11 @@ def test_what_was_overtaken_is_not_released_and_ends_with_3(serving: Path, capfd
     assert [version.number for version in versions(serving)] == [1, 2]
 
 
-def test_a_rejection_is_kept_and_said_in_the_report(
+def test_a_rejection_is_kept_and_said_in_the_list_of_runs(
     serving: Path, tmp_path: Path, capfd: Captured
 ) -> None:
     assert main(words("reject", serving)) == 0
     assert capfd.readouterr().out == f"rejected: the model of {RUN}; what is served stays\n"
-    page = (tmp_path / "reports" / f"{RUN}.html").read_text()
-    assert ">Rejected by Ann &lt;a@b&gt;: errors looked at</p>" in page
     for run in records.read_all(tmp_path):
         assert run.version is None
         assert run.reason.startswith("rejected by Ann <a@b> at 2")
@@ -186,11 +168,12 @@ def test_a_rejection_is_kept_and_said_in_the_report(
 def test_a_signal_after_the_rejection_does_not_hide_it_and_the_same_command_ends_well(
     serving: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch, survives: None
 ) -> None:
-    def ended(path: str | None, sentence: str) -> None:
+    def ended(serving_dir: Path) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.cli.approval._add_to", ended)
+        module = importlib.import_module("components.serving_dir.pending")  # not the function
+        patch.setattr(module, "_clean_up", ended)
         assert main(words("reject", serving)) == 143
     assert capfd.readouterr().err == (
         f"tfx-mnist: rejected before that: the model of {RUN}\ntfx-mnist: terminated\n"
@@ -233,49 +216,6 @@ def test_name_and_reason_must_be_given(command: str, serving: Path, capfd: Captu
     assert "--reason is missing" in capfd.readouterr().err
     assert main([command, "r9", *words(command, serving)[2:]]) == 1
     assert f"no run 'r9' waits in {serving}; waiting: {RUN}" in capfd.readouterr().err
-
-
-def test_a_report_that_is_gone_changes_nothing(
-    serving: Path, tmp_path: Path, capfd: Captured
-) -> None:
-    (tmp_path / "reports" / f"{RUN}.html").unlink()
-    assert main(words("approve", serving)) == 0
-    assert capfd.readouterr().err == ""
-
-
-@pytest.mark.parametrize("place", ["reports/mine.html", "reports/none.html", "notes/held.html"])
-@pytest.mark.parametrize("command", ["approve", "reject"])
-def test_nothing_is_written_beside_what_is_no_report_of_a_held_model(
-    command: str, place: str, serving: Path, tmp_path: Path, capfd: Captured
-) -> None:
-    home = tmp_path / "home"
-    for folder in ("reports", "notes"):
-        (home / folder).mkdir(parents=True)
-    (home / "reports" / "mine.html").write_text("a page of another tool")
-    page = (tmp_path / "reports" / f"{RUN}.html").read_text()
-    (home / "notes" / "held.html").write_text(page)  # moved there by a person
-    assert isinstance(hold_letter(serving, "c", LATER, report=str(home / place)), Pending)
-    before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
-    decision = words(command, serving)
-    decision[1] = LATER
-    assert main(decision) == 0
-    assert capfd.readouterr().err == ""
-    assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
-
-
-@pytest.mark.parametrize("command", ["approve", "reject"])
-def test_a_report_that_cannot_be_reached_is_one_line_and_the_decision_stands(
-    command: str, serving: Path, tmp_path: Path, capfd: Captured
-) -> None:
-    far = f"/{'n' * 300}/reports/{LATER}.html"  # as in a directory that this user may not enter
-    assert isinstance(hold_letter(serving, "c", LATER, report=far), Pending)
-    decision = words(command, serving)
-    decision[1] = LATER
-    assert main(decision) == 0
-    assert capfd.readouterr().err == (
-        f"tfx-mnist: the page {far} cannot be changed: [Errno 36] File name too long: "
-        f"'{far}'; the decision stands\n"
-    )
 
 
 def test_an_error_after_the_release_does_not_hide_it(

@@ -47,7 +47,6 @@ RELEASE = {
         **dict.fromkeys(("held_at", "at"), "2026-11-27T12:00:00+00:00"),
     },
     "overrides": {"keys": ["gate.max_drop"], "reason": "why"},
-    "report": "report.html",
 }
 # What no manifest holds anywhere.
 ODD = ("NaN", "Infinity", "-Infinity", "1e999", "9" * 5000, "1" + "0" * 19, "[" * 99 + "]" * 99)
@@ -101,7 +100,6 @@ WRONG: dict[tuple[str, ...], tuple[str, ...]] = {
     ("release", "overrides"): ("[]", "{}"),
     ("release", "overrides", "keys"): ("3", "[1]"),
     ("release", "overrides", "reason"): ("null",),
-    ("release", "report"): ("3",),
 }
 CASES = [
     pytest.param(place, value, id=f"{'.'.join(place)}={value[:20]}")

@@ -18,7 +18,6 @@ def test_an_image_is_asked_for(capfd: Captured) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "line"),
     [
-        (["--env", "A"], 2, "--env is 'A', expected VARIABLE=VALUE"),
         (["--kfp-python", "/none"], 2, "cannot start /none: No such file or directory; give anoth"),
         (["--dataset", "idx:/none"], 2, "idx:/none: there is no such directory"),
         (["--signing-key", "/none"], 2, "cannot read the key /none: No such file or directory"),

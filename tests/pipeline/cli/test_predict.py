@@ -1,8 +1,6 @@
 import json
 import os
 import resource
-import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -118,22 +116,6 @@ def test_images_that_are_refused_are_named_and_the_others_classified(
     assert shown.err.splitlines() == [f"tfx-mnist: {line}" for line in lines]
 
 
-@pytest.mark.once  # when we write
-def test_each_answer_is_shown_as_it_comes(
-    serving: Path, images: dict[int, str], tmp_path: Path
-) -> None:
-    later = tmp_path / "later.png"  # is not there yet
-    words = ["predict", "--serving-dir", str(serving), *[images[4]] * 1_000, str(later)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", *words], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == f"version 2 in {serving}/2\n"
-        shutil.copy(images[4], later)
-        assert f"\n{later}: right\n" in process.stdout.read()
-    assert process.returncode == 0
-
-
 def test_a_warning_of_a_library_is_no_error_whatever_the_environment_says(
     serving: Path, images: dict[int, str]
 ) -> None:
@@ -146,23 +128,6 @@ def test_a_warning_of_a_library_is_no_error_whatever_the_environment_says(
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-
-
-@pytest.mark.once  # what the shell gives us
-def test_a_reader_who_has_seen_enough_ends_it_and_a_full_disk_fails_it(
-    serving: Path, images: dict[int, str]
-) -> None:
-    words = [sys.executable, "-m", "pipeline.cli", "predict", "--serving-dir", str(serving)]
-    command = shlex.join([*words, *[images[4]] * 1_000])
-    bash = ["bash", "-o", "pipefail", "-c"]
-    assert subprocess.run([*bash, f"{command} | head -n 1"], check=False).returncode == 0
-    full = subprocess.run(
-        [*bash, f"{command} > /dev/full"], stderr=subprocess.PIPE, text=True, check=False
-    )
-    assert (full.returncode, full.stderr) == (
-        1,
-        "tfx-mnist: cannot write to stdout: No space left on device\n",
-    )
 
 
 @pytest.mark.parametrize(

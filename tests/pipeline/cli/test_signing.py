@@ -13,10 +13,8 @@ from components.signing import signer, truster
 from pipeline.cli.main import main
 from pipeline.config import ConfigError, RunConfig, ServingConfig
 from pipeline.preflight import require_possible
-from pipeline.result import RELEASED
 from tests.components.serving_dir.samples import hold_letter, letter_model
 from tests.components.test_signing import forge, write_keys
-from tests.pipeline.cli.processes import runner
 
 Captured = pytest.CaptureFixture[str]
 
@@ -271,24 +269,6 @@ def test_a_run_refuses_keys_that_it_cannot_use(keys: tuple[str, str]) -> None:
         require_possible(RunConfig(serving=ServingConfig(signing_key=keys[1])))
     with pytest.raises(ConfigError, match=r"without serving\.signing_key"):
         require_possible(RunConfig(serving=ServingConfig(public_key=keys[1])))
-
-
-@pytest.mark.parametrize("words", [["run"], ["rollback", "--reason", "r"]])
-def test_a_key_that_every_user_may_read_is_said(
-    words: list[str], serving: Path, root: Path, keys: tuple[str, str], capfd: Captured
-) -> None:
-    key = Path(keys[0]).rename(Path(keys[0]).with_name("my key.pem"))
-    words = [*words, "--signing-key", str(key), "--serving-dir", str(serving)]
-    words += ["--pipeline-root", str(root)]
-    for mode, said in ((0o640, ""), (0o644, "0644"), (0o606, "0606")):
-        key.chmod(mode)
-        main(words, run=runner(RELEASED))
-        line = (
-            f"tfx-mnist: the key {key} has the mode {said}, with which every user of this "
-            f"machine may sign releases: chmod 600 '{key}'\n"
-        )
-        shown = capfd.readouterr().err
-        assert line in shown if said else "has the mode" not in shown
 
 
 @pytest.mark.parametrize("named", ["--signing-key", "--config", "--set"])

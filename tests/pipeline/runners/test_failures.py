@@ -169,23 +169,6 @@ def test_each_other_limit_of_a_process_is_told_with_its_remedy(
     assert line.endswith(AGAIN)
 
 
-def test_a_temporary_directory_that_is_removed_meanwhile_is_told_with_the_remedy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "removed"))
-    with pytest.raises(FileNotFoundError) as gone:
-        tempfile.mkdtemp()
-    assert limit_reached(gone.value) == (
-        f"{first_line(gone.value)}; this temporary directory was removed: set TMPDIR to a "
-        f"directory that stays{AGAIN}"
-    )
-    with pytest.raises(FileNotFoundError) as other:
-        (tmp_path / "none").read_text()
-    for unlike in (tempfile.tempdir, str(tmp_path), None):  # another, one that is there, none yet
-        monkeypatch.setattr(tempfile, "tempdir", unlike)
-        assert limit_reached(other.value) is None
-
-
 def test_an_error_of_ours_has_a_remedy_of_its_own() -> None:
     with pytest.raises(TrainingFailed) as failed:
         raise TrainingFailed("the data exceeds the memory: stream it") from MemoryError()

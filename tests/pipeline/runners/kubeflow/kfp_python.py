@@ -44,7 +44,7 @@ def run_in_containers(root: Path, python: str, **overrides) -> tuple[result.RunR
     outcome = containers.run(
         build("quick", {"pipeline_root": str(root), **overrides}),
         overrides,
-        LocalOptions(image="image:1", kfp_python=python, user="7:7", environment={"A": "b"}),
+        LocalOptions(image="image:1", kfp_python=python, user="7:7"),
         run_id="run-1",
         observer=watch,
     )

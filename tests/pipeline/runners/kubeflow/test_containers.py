@@ -223,7 +223,7 @@ def test_the_program_is_told_the_mounts_the_user_and_the_environment(
     run(KEEPS_ITS_ORDER, dataset="mnist", data_dir=str(data))
     order = order_in(root)
     assert order["user"] == "7:7"
-    assert order["environment"] == {"A": "b", "KFP_RUN_ID": "run-1"}
+    assert order["environment"] == {"KFP_RUN_ID": "run-1"}
     assert order["mounts"] == [
         {"path": str(root / "serving" / "mnist"), "read_only": False},
         {"path": str(data), "read_only": True},
