@@ -167,10 +167,14 @@ def _values(column: Any) -> np.ndarray:
     from pyarrow import types
 
     kind = column.type
+    if types.is_fixed_size_list(storage := getattr(kind, "storage_type", kind)):  # of a tensor
+        column, kind = column.cast(storage), storage
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return _lists(column)
     if types.is_timestamp(kind) and kind.tz:  # this machine may not know the zone
         column = column.cast(pa.timestamp(kind.unit, "UTC"))
+    if types.is_duration(kind):  # of nanoseconds pandas, where it is installed, makes another text
+        column = column.cast(pa.duration("us"), safe=False)
     if types.is_decimal(kind):
         column = column.cast(pa.float64())
     elif not (types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind)):
