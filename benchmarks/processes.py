@@ -77,7 +77,10 @@ def measure(command: Sequence[str]) -> Run:
     """
     start = time.monotonic()
     peaks: list[int] = [0]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said) as process,
+    ):
         assert process.stdout is not None
         over = threading.Event()
         watch = threading.Thread(target=_watch, args=(process.pid, over, peaks))
@@ -88,8 +91,11 @@ def measure(command: Sequence[str]) -> Run:
         process.returncode = os.waitstatus_to_exitcode(status)
         over.set()
         watch.join()
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}: {printed.decode()}")
+        if process.returncode:
+            said.seek(0)
+            (why,) = (printed or said.read()).splitlines()[-1:] or [b"no word"]
+            code = process.returncode
+            raise SystemExit(f"{' '.join(command)} ended with {code}: {why.decode()}")
     return Run(
         seconds=seconds,
         cpu_seconds=usage.ru_utime + usage.ru_stime,
