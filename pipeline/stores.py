@@ -143,7 +143,8 @@ def _file_system(scheme: str, bucket: str, endpoint: str, is_probe: bool) -> Any
     if not endpoint:
         return S3FileSystem(region=resolve_s3_region(bucket), **limits)
     address = urllib.parse.urlsplit(endpoint)
-    return S3FileSystem(endpoint_override=address.netloc, scheme=address.scheme, **limits)
+    place = f"{address.netloc}{address.path.rstrip('/')}"
+    return S3FileSystem(endpoint_override=place, scheme=address.scheme, **limits)
 
 
 @contextlib.contextmanager
@@ -153,6 +154,6 @@ def _explained(what: str, uri: str) -> Iterator[None]:
     except Exception as error:  # Arrow raises OSError, ValueError and errors of its own
         raise StoreError(
             f"cannot {what} {uri}: {first_line(error)}; expected a bucket that exists and in which "
-            f"this user may list, read and write; see to its name, the credentials and, for S3, "
-            f"{_ENDPOINTS[1]} and SSL_CERT_FILE, or choose another --artifacts"
+            "this user may list, read and write; see to its name, the credentials, SSL_CERT_FILE "
+            f"and, for S3, {_ENDPOINTS[1]}, or choose another --artifacts"
         ) from error

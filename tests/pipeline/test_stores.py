@@ -66,8 +66,8 @@ def refusal(uri: str) -> str:
     assert line.startswith(f"cannot use {uri}: ")
     assert line.endswith(
         "; expected a bucket that exists and in which this user may list, read and write; see to "
-        "its name, the credentials and, for S3, AWS_ENDPOINT_URL and SSL_CERT_FILE, or choose "
-        "another --artifacts"
+        "its name, the credentials, SSL_CERT_FILE and, for S3, AWS_ENDPOINT_URL, or choose another "
+        "--artifacts"
     )
     return line
 
@@ -101,6 +101,21 @@ def test_in_a_run_a_store_that_is_out_of_order_for_seconds_is_asked_again(
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         assert stores.exists(URI)
     assert answers == []
+
+
+@pytest.mark.usefixtures("s3")
+def test_the_path_of_an_endpoint_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class BelowAPath(http_servers.Handler):
+        def do_HEAD(self) -> None:
+            asked.append(self.path)
+            self.answer(200)
+
+    with http_servers.serving(BelowAPath) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"{url}/storage/v1/s3/")
+        assert stores.exists(URI)
+    assert asked == [f"/storage/v1/s3/{BUCKET}/a/b"]
 
 
 @pytest.mark.usefixtures("s3")
