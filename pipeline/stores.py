@@ -78,8 +78,12 @@ def require_usable(uri: str) -> None:
     probe = f"{uri.rstrip('/')}/{_PROBE}"
     with _explained("use", uri):
         store, path = _opened(probe, is_probe=True)
-        with store.open_output_stream(path) as writer:
+        writer = store.open_output_stream(path)
+        try:
             writer.write(b"artifacts of tfx-mnist\n")
+            writer.close()
+        finally:
+            del writer  # now: what was not written Arrow tries again, and complains on stderr
         with store.open_input_stream(path) as reader:
             reader.read()
         store.get_file_info(f"{path}.none")  # asks for a list, as every copy does
