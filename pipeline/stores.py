@@ -18,7 +18,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ParamSpec, TypeVar
 
 from trainer.host.text import first_line, quoted
@@ -96,8 +96,28 @@ def upload(directory: Path, uri: str) -> None:
         from pyarrow import fs
 
         store, target = _opened(uri)
-        store.create_dir(target)  # Arrow copies no empty directory
-        fs.copy_files(str(directory), target, fs.LocalFileSystem(), store)
+        files = []
+        for path in (directory, *sorted(directory.rglob("*"))):
+            place = PurePosixPath(target) / path.relative_to(directory)
+            if path.is_dir():
+                _make_directory(store, place)
+            else:
+                files.append((str(path), str(place)))
+        with ThreadPoolExecutor() as pool:
+            here = fs.LocalFileSystem()
+            list(pool.map(lambda pair: fs.copy_files(*pair, here, store), files))
+
+
+def _make_directory(store: Any, path: PurePosixPath) -> None:
+    """Makes a directory, and those above it that are missing.
+
+    Arrow would write all of them again, also where this user may not.
+    """
+    from pyarrow import fs
+
+    if store.get_file_info(str(path)).type == fs.FileType.NotFound:
+        _make_directory(store, path.parent)
+        store.create_dir(str(path), recursive=False)
 
 
 @_interruptible
