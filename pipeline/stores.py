@@ -18,7 +18,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ParamSpec, TypeVar
 
 from trainer.host.text import first_line, quoted
@@ -78,8 +78,12 @@ def require_usable(uri: str) -> None:
     probe = f"{uri.rstrip('/')}/{_PROBE}"
     with _explained("use", uri):
         store, path = _opened(probe, is_probe=True)
-        with store.open_output_stream(path) as writer:
+        writer = store.open_output_stream(path)
+        try:
             writer.write(b"artifacts of tfx-mnist\n")
+            writer.close()
+        finally:
+            del writer  # now: what was not written Arrow tries again, and complains on stderr
         with store.open_input_stream(path) as reader:
             reader.read()
         store.get_file_info(f"{path}.none")  # asks for a list, as every copy does
@@ -92,8 +96,28 @@ def upload(directory: Path, uri: str) -> None:
         from pyarrow import fs
 
         store, target = _opened(uri)
-        store.create_dir(target)  # Arrow copies no empty directory
-        fs.copy_files(str(directory), target, fs.LocalFileSystem(), store)
+        files = []
+        for path in (directory, *sorted(directory.rglob("*"))):
+            place = PurePosixPath(target) / path.relative_to(directory)
+            if path.is_dir():
+                _make_directory(store, place)
+            else:
+                files.append((str(path), str(place)))
+        with ThreadPoolExecutor() as pool:
+            here = fs.LocalFileSystem()
+            list(pool.map(lambda pair: fs.copy_files(*pair, here, store), files))
+
+
+def _make_directory(store: Any, path: PurePosixPath) -> None:
+    """Makes a directory, and those above it that are missing.
+
+    Arrow would write all of them again, also where this user may not.
+    """
+    from pyarrow import fs
+
+    if store.get_file_info(str(path)).type == fs.FileType.NotFound:
+        _make_directory(store, path.parent)
+        store.create_dir(str(path), recursive=False)
 
 
 @_interruptible
@@ -143,7 +167,8 @@ def _file_system(scheme: str, bucket: str, endpoint: str, is_probe: bool) -> Any
     if not endpoint:
         return S3FileSystem(region=resolve_s3_region(bucket), **limits)
     address = urllib.parse.urlsplit(endpoint)
-    return S3FileSystem(endpoint_override=address.netloc, scheme=address.scheme, **limits)
+    place = f"{address.netloc}{address.path.rstrip('/')}"
+    return S3FileSystem(endpoint_override=place, scheme=address.scheme, **limits)
 
 
 @contextlib.contextmanager
@@ -153,6 +178,6 @@ def _explained(what: str, uri: str) -> Iterator[None]:
     except Exception as error:  # Arrow raises OSError, ValueError and errors of its own
         raise StoreError(
             f"cannot {what} {uri}: {first_line(error)}; expected a bucket that exists and in which "
-            f"this user may list, read and write; see to its name, the credentials and, for S3, "
-            f"{_ENDPOINTS[1]} and SSL_CERT_FILE, or choose another --artifacts"
+            "this user may list, read and write; see to its name, the credentials, SSL_CERT_FILE "
+            f"and, for S3, {_ENDPOINTS[1]}, or choose another --artifacts"
         ) from error

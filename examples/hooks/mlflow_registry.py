@@ -11,6 +11,7 @@ the runs that it tracks. The alias "served" moves along.
 import base64
 import json
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -51,6 +52,11 @@ def post(path: str, body: dict, *, unless: str = "refused") -> dict:
 def main() -> None:
     told = json.load(sys.stdin)
     release = told["release"]
+    if not re.fullmatch(r"https?://[^@\s]+", os.environ.get("MLFLOW_TRACKING_URI", "")):
+        sys.exit(  # without the address: a password may be in it
+            "MLFLOW_TRACKING_URI is not the address of a server, expected https://HOST, and the "
+            "user in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD alone"
+        )
     name = told["dataset"]["name"].replace("/", "_")  # emnist/balanced: MLflow takes no slash
     post("registered-models/create", {"name": name}, unless="RESOURCE_ALREADY_EXISTS")
     tags = {

@@ -23,6 +23,8 @@ FILE = "application/octet-stream"
 MODEL = "application/vnd.tensorflow.saved-model"
 TITLE = "org.opencontainers.image.title"  # the path of a file, as oras reads it
 
+PLACE = r"https?://[^/@\s]+(/[a-z0-9._-]+)+/?"
+
 ELSEWHERE = (302, 303, 307, 308)  # of a registry that keeps its blobs in S3, for one that it has
 
 GIVEN = os.environ.get("OCI_AUTHORIZATION", "")
@@ -82,7 +84,13 @@ def push_blob(api: str, content: bytes, kind: str, **about) -> dict:
 def main() -> None:
     release = json.load(sys.stdin)["release"]
     root, tag = Path(release["path"]), str(release["version"])
-    repository = urllib.parse.urlsplit(os.environ["OCI_REPOSITORY"].rstrip("/"))
+    place = os.environ.get("OCI_REPOSITORY", "")
+    if not re.fullmatch(PLACE, place):  # which is not shown: a password may be in it
+        sys.exit(
+            "OCI_REPOSITORY is not the address of a repository, expected https://HOST/NAME, the "
+            "name in small letters and without a tag, and the user in OCI_AUTHORIZATION alone"
+        )
+    repository = urllib.parse.urlsplit(place.rstrip("/"))
     registry = f"{repository.scheme}://{repository.netloc}/v2/"
     log_in(registry, repository.path[1:])
     api = registry + repository.path[1:]
@@ -103,7 +111,7 @@ def main() -> None:
         ],
     }
     call("PUT", f"{api}/manifests/{tag}", json.dumps(manifest).encode(), MANIFEST)
-    print(f"pushed {len(files)} files as {os.environ['OCI_REPOSITORY']}:{tag}")
+    print(f"pushed {len(files)} files as {place}:{tag}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from components.example_gen.sources import parse_dataset
 from components.serving_check.model_server import LOADER
-from pipeline.cli import configuration, output
+from pipeline.cli import configuration, logs, output
 from pipeline.cli.command import Reply, command, verbose
 from pipeline.cli.configuration import Given, pass_given
 from pipeline.config import RunConfig
@@ -52,7 +52,7 @@ def doctor(given: Given, /, *, verbose: bool) -> Reply:
     machine = examine(config, verbose=verbose)
     lacking = missing(config, machine)
     if machine.packages["apache-beam"]:
-        lacking += _refused(config)
+        lacking += _refused(config, verbose=verbose)
     used = {
         "training": devices(config, machine),
         "serving_check": machine.model_server or LOADER,
@@ -65,7 +65,7 @@ def doctor(given: Given, /, *, verbose: bool) -> Reply:
     return Reply(fields, output.table(rows), exit_code, lacking)
 
 
-def _refused(config: RunConfig) -> list[str]:
+def _refused(config: RunConfig, *, verbose: bool) -> list[str]:
     """Returns the line with which a run would refuse the configuration, if it would."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as Beam's libraries warn of Python 3.10
@@ -74,7 +74,8 @@ def _refused(config: RunConfig) -> list[str]:
     try:
         require_programs(config.hooks)
         require_places(config)
-        require_possible(config)
+        with logs.quiet(show=verbose):
+            require_possible(config)
     except UserError as error:
         return [str(error)]
     return []

@@ -101,6 +101,31 @@ def test_a_server_that_cannot_be_reached_is_one_line(
     assert told.output in told.complaint
 
 
+@pytest.mark.parametrize(
+    ("script", "variable", "address"),
+    [
+        ("mlflow_registry.py", "MLFLOW_TRACKING_URI", "databricks"),
+        ("mlflow_registry.py", "MLFLOW_TRACKING_URI", "127.0.0.1:5000"),
+        ("mlflow_registry.py", "MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:1"),
+        ("oci_push.py", "OCI_REPOSITORY", "127.0.0.1:5000/models/mnist"),
+        ("oci_push.py", "OCI_REPOSITORY", "oci://127.0.0.1/models/mnist"),
+        ("oci_push.py", "OCI_REPOSITORY", "http://me:secret@127.0.0.1:1/models"),
+        ("oci_push.py", "OCI_REPOSITORY", f"{UNREACHABLE}/"),
+        ("oci_push.py", "OCI_REPOSITORY", f"{UNREACHABLE}/models/MNIST"),
+        ("oci_push.py", "OCI_REPOSITORY", f"{UNREACHABLE}/models/mnist:latest"),
+        ("oci_push.py", "OCI_REPOSITORY", f"{UNREACHABLE}/models/a b"),
+    ],
+)
+def test_what_is_no_address_is_said_and_its_password_kept_secret(
+    script: str, variable: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, address)
+    told = run(script, "released", result(RELEASED))
+    assert f"exit status 1: {variable} is not the address of a" in told.complaint
+    assert "\n" not in told.output
+    assert "secret" not in told.output
+
+
 class TestMLflow:
     def test_releases_become_versions_and_the_alias_moves(
         self, monkeypatch: pytest.MonkeyPatch

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.main import main
+from tests import http_servers
 from tests.pipeline.cli.processes import process
 
 Captured = pytest.CaptureFixture[str]
@@ -103,6 +104,34 @@ def test_what_a_run_refuses_before_it_prepares_data_is_missing(
 ) -> None:
     assert main(["doctor", *given]) == 1
     assert capfd.readouterr().err.startswith(f"tfx-mnist: {line}")
+
+
+class FullStore(http_servers.Handler):
+    """S3 that begins an upload, and takes no part of it, as Ceph's where a quota is reached."""
+
+    def do_POST(self) -> None:
+        begun = (
+            b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+        )
+        self.answer(200, begun)
+
+    def do_PUT(self) -> None:
+        self.body()
+        self.answer(403, b"<Error><Code>QuotaExceeded</Code></Error>")
+
+
+def test_a_store_that_is_full_is_one_line(
+    server: str, capfd: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrow tries again when the object that it writes is freed, and says so on stderr."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "somebody")
+    with http_servers.serving(FullStore) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        assert main(["doctor", "--artifacts", "s3://bucket/a"]) == 1
+    assert [line[:37] for line in capfd.readouterr().err.splitlines()] == [
+        "tfx-mnist: cannot use s3://bucket/a: "
+    ]
 
 
 def test_what_a_configuration_file_asks_for_counts_too(tmp_path: Path, capfd: Captured) -> None:
