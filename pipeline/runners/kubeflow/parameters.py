@@ -177,7 +177,7 @@ class CompiledFile:
             if compiled.defaults.keys() == PARAMETERS.keys():
                 return compiled
         except (
-            *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+            *(ValueError, LookupError, TypeError, AttributeError, RecursionError),
             yaml.YAMLError,
         ):
             pass

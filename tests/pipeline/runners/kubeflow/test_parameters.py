@@ -118,6 +118,8 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     [
         *("", "a: 1\n", "a: 1\n---\nb: 2\n", "{", "text\n---\ntext\n", "\x00"),
         "root: {inputDefinitions: {parameters: [1]}}\n---\n{}\n",
+        "root: {inputDefinitions: {parameters: [1]}, dag: {tasks: {plan: {inputs: {parameters: "
+        "{settings: {runtimeValue: {constant: '{}'}}}}}}}}\ndefaultPipelineRoot: x\n---\n{}\n",
         *("[" * 5000, "a: &a [*a]\n---\n{}\n", "a: !!int b\n---\n{}\n", "a: 2026-13-45\n---\n{}\n"),
     ],
 )
