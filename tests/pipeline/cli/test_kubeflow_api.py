@@ -93,6 +93,16 @@ def test_a_service_account_and_an_experiment_are_passed_on(submit, state: State)
     assert [one.display_name for one in state.experiments] == ["nightly"]
 
 
+def test_two_experiments_of_one_name_are_said_in_one_line(submit, state: State) -> None:
+    state.experiments += [
+        api.V2beta1Experiment(experiment_id=id_, display_name="tfx-mnist", namespace="")
+        for id_ in ("e1", "e2")
+    ]
+    code, fields = submit()
+    assert (code, state.runs) == (1, [])
+    assert fields["error"].startswith("Multiple experiments ")  # kfp's words
+
+
 def test_the_same_content_is_uploaded_once(submit, state: State, pipeline: Path) -> None:
     submit()
     submit()

@@ -51,9 +51,9 @@ _DOCKER = {
                 found = CONTAINERS.iterdir()
                 return [Container(path) for path in found if path.read_text() == run_id]
         class Image:
-            def __init__(self, *tags):
+            def __init__(self, *tags, digests=None):
                 self.tags = list(tags)
-                self.attrs = {{"RepoTags": self.tags, "RepoDigests": None}}
+                self.attrs = {{"RepoTags": self.tags, "RepoDigests": digests}}
         class Images:
             def get(self, name):
                 if not name:
@@ -62,6 +62,8 @@ _DOCKER = {
                     raise errors.APIError("500 Server Error: invalid reference format")
                 if name == "0f3c":
                     return Image()
+                if name == "4d1e":
+                    return Image(digests=["r.example/image@sha256:4d1e"])
                 if name not in ("image:1", "localhost/image:1"):
                     raise errors.ImageNotFound(name)
                 return Image("localhost/image:1")

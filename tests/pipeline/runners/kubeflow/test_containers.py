@@ -1,6 +1,8 @@
 """What a run in containers comes to, with a stand-in for the program that runs kfp."""
 
+import dataclasses
 import json
+import logging
 import os
 import shutil
 import signal
@@ -29,6 +31,8 @@ from tests.components.test_signing import write_keys
 from tests.pipeline.runners.kubeflow.fake_kfp import FakeKfp
 from tests.pipeline.runners.kubeflow.kfp_python import run_in_containers, write_kfp_python
 from tests.pipeline.runners.watch import Watch
+from trainer import progress
+from trainer.progress import Progress
 
 pytestmark = pytest.mark.once  # what a script of ours says; .ci/run runs the real one with 1.21
 
@@ -70,6 +74,16 @@ def test_a_refusal_is_the_outcome_with_the_gates_checks(run: Run) -> None:
     assert watch.started == ["ReleaseGate", "ServingCheck"]
     assert watch.finished == {"ReleaseGate": False}
     assert watch.notes == ["ServingCheck: refused by ReleaseGate: low"]
+
+
+def test_an_epoch_that_ends_in_a_container_is_reported_here(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger=progress.LOGGER.name)
+    told = Progress(9, 18, 1, 2, seconds_left=4.0, eval_accuracy=0.9, epoch_ended=True)
+    run(f"say('Trainer', 'progress {json.dumps(dataclasses.asdict(told))}')")
+    reported = [getattr(record, "progress", None) for record in caplog.records]
+    assert [one for one in reported if one is not None] == [told]
 
 
 def test_a_decision_that_does_not_hold_any_more_is_a_refusal_with_its_line(run: Run) -> None:
