@@ -14,8 +14,8 @@ from tests.pipeline.runners.kubeflow.executor_inputs import artifact, executor_i
 
 @pytest.fixture
 def output_file(tmp_path: Path) -> Path:
-    """In a directory that nobody has made yet, as kfp's local runner leaves it."""
-    return tmp_path / "task" / "executor_output.json"
+    """In directories that nobody has made yet, as kfp's local runner leaves it."""
+    return tmp_path / "run" / "task" / "executor_output.json"
 
 
 def test_an_executor_input_is_read(output_file: Path) -> None:
