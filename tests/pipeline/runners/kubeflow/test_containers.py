@@ -32,6 +32,7 @@ from tests.pipeline.runners.kubeflow.fake_kfp import FakeKfp
 from tests.pipeline.runners.kubeflow.kfp_python import run_in_containers, write_kfp_python
 from tests.pipeline.runners.watch import Watch
 from trainer import progress
+from trainer.host import termination
 from trainer.progress import Progress
 
 pytestmark = pytest.mark.once  # what a script of ours says; .ci/run runs the real one with 1.21
@@ -184,7 +185,7 @@ def test_a_task_whose_first_line_was_lost_is_known_as_well(run: Run) -> None:
     outcome, watch = run(
         """
         say("Pusher", "started"); say("Pusher", "completed")
-        say("ServingCheck", "completed")
+        say("ServingCheck", "comp"); say("ServingCheck", "completed")
         sys.exit(1)
         """
     )
@@ -230,11 +231,12 @@ def test_kfps_last_line_is_the_error_where_no_task_says_one(run: Run) -> None:
 
 
 def test_the_program_is_told_the_mounts_the_user_and_the_environment(
-    run: Run, tmp_path: Path
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, data = tmp_path / "root", tmp_path / "tfds"
     data.mkdir()
-    run(KEEPS_ITS_ORDER, dataset="mnist", data_dir=str(data))
+    monkeypatch.chdir(tmp_path)
+    run(KEEPS_ITS_ORDER, dataset="mnist", data_dir="tfds")
     order = order_in(root)
     assert order["user"] == "7:7"
     assert order["environment"] == {"KFP_RUN_ID": "run-1"}
@@ -242,6 +244,8 @@ def test_the_program_is_told_the_mounts_the_user_and_the_environment(
         {"path": str(root / "serving" / "mnist"), "read_only": False},
         {"path": str(data), "read_only": True},
     ]
+    compiled = CompiledFile.read(root / "kubeflow" / "run-1" / "pipeline.yaml")
+    assert compiled.settings["data_dir"] == str(data)
 
 
 def test_two_idx_folders_of_one_name_are_served_from_the_directories_that_run_would_take(
@@ -374,11 +378,34 @@ def test_without_kfp_one_line_says_what_to_install(tmp_path, monkeypatch) -> Non
 
 
 class Terminates(Watch):
-    """Sends SIGTERM to this process when the first task begins."""
+    """Sends a signal to this process when the first task begins."""
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__()
+        self.number = number
 
     def component_started(self, name: str) -> None:
         self.sent = time.monotonic()
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.usefixtures("survives")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_a_signal_ends_after_its_release_says_which_version_stays(
+    tmp_path: Path, number: int
+) -> None:
+    program = write_kfp_python(tmp_path, "say('Pusher', 'started'); import time; time.sleep(60)")
+    configured = build("quick", {"pipeline_root": str(tmp_path / "root")})
+    served = tmp_path / "root" / "serving" / "mnist_sample"
+    serving_dir.publish(letter_model(tmp_path, "a"), served, {"run_id": "run-1"})
+    options = LocalOptions(image="image:1", kfp_python=program, user="7:7")
+    watch = Terminates(number)
+    with (
+        pytest.raises((termination.Terminated, KeyboardInterrupt)),
+        termination.terminable(),
+    ):
+        outcome = containers.run(configured, {}, options, run_id="run-1", observer=watch)
+    assert outcome.release == result.Release(version=1, path=str(served / "1"))
 
 
 class Terminated(BaseException):

@@ -38,7 +38,9 @@ def test_a_check_that_cannot_be_made_fails_its_task(
 ) -> None:
     reason = "failed: the server ended with SIGKILL; the same command makes the check again"
     assert _end(ending.CannotCheck, tmp_path, "ServingCheck") == (1, reason)
-    assert capsys.readouterr().out.splitlines()[-1] == f"tfx-mnist: ServingCheck: {reason}"
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == f"tfx-mnist: ServingCheck: {reason}"
+    assert "Traceback" in err
 
 
 LOW = Check("floor", False, 0.9, 0.96, "accuracy 0.9 is low")

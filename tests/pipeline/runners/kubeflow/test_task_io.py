@@ -49,7 +49,10 @@ def test_driver_sends_an_artifact_list_without_artifacts(output_file: Path) -> N
     assert ExecutorInput.parse(json.dumps(message)).inputs == {}
 
 
-@pytest.mark.parametrize("text", ["{{$}}", "[]", "{}", '{"outputs": {}}', '{"outputs": "x"}'])
+@pytest.mark.parametrize(
+    "text",
+    ["{{$}}", "[]", "{}", '{"outputs": {}}', '{"outputs": "x"}', '{"outputs": {"outputFile": 5}}'],
+)
 def test_what_is_no_executor_input_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(TaskInputError, match="expected the JSON that the backend puts") as refused:
         ExecutorInput.parse(text)
