@@ -68,8 +68,7 @@ def require_no_store(config: RunConfig) -> None:
 
 
 def _require_in_image(training: HParams) -> None:
-    own = own_network.is_own(training.architecture)
-    if own and own_network.is_file(training.architecture):
+    if own_network.is_file(training.architecture):
         raise ConfigError(
             f"training.architecture is {quoted(training.architecture)}, expected a module that is "
             "in the image, such as package.module:function: containers have no files of this "

@@ -192,7 +192,6 @@ def to_tfx(given: TaskArtifact, type_path: str = UNTYPED) -> Artifact:
         declared = name in artifact.artifact_type.properties
         properties = message.properties if declared else message.custom_properties
         setattr(properties[name], _FIELDS[type(value)], value)
-    artifact.set_mlmd_artifact(message)
     return artifact
 
 

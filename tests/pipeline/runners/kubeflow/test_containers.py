@@ -80,11 +80,12 @@ def test_a_refusal_is_the_outcome_with_the_gates_checks(run: Run) -> None:
 def test_an_epoch_that_ends_in_a_container_is_reported_here(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger=progress.LOGGER.name)
+    caplog.set_level(logging.INFO)
     told = Progress(9, 18, 1, 2, seconds_left=4.0, eval_accuracy=0.9, epoch_ended=True)
     run(f"say('Trainer', 'progress {json.dumps(dataclasses.asdict(told))}')")
     reported = [getattr(record, "progress", None) for record in caplog.records]
     assert [one for one in reported if one is not None] == [told]
+    assert "tfx-mnist: Trainer: progress" in caplog.text  # each line is in the log
 
 
 def test_a_decision_that_does_not_hold_any_more_is_a_refusal_with_its_line(run: Run) -> None:

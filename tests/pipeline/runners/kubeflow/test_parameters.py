@@ -64,6 +64,8 @@ def test_backend_makes_every_number_a_double_so_the_seed_is_whole_again() -> Non
         ({"seed": float("nan")}, "seed is nan, expected a whole number"),
         ({"seed": 2**31}, "seed is 2147483648, expected a whole number from 0 to"),
         ({"seed": "9" * 5_000}, "seed is '9+...9+', expected a whole number"),
+        ({"preset": ""}, "unknown preset ''"),
+        ({"dataset": ""}, "dataset is '', expected mnist_sample "),
         ({"dataset": "MNIST!"}, "dataset is 'MNIST!', expected mnist_sample "),
         ({"dataset": "idx:data"}, "dataset is 'idx:data', expected an absolute path"),
         ({"dataset": "csv:a.csv"}, "as the containers see it, such as csv:/mnt/CLAIM/NAME"),
