@@ -431,6 +431,27 @@ def test_what_answers_as_another_program_later_ends_with_1(
     assert "answers as another program, expected the API of Kubeflow Pipelines" in fields["error"]
 
 
+@pytest.mark.parametrize(
+    ("status", "content", "said"),
+    [
+        (401, b"<html>log in</html>", "401 Unauthorized: give another --token-file"),
+        (403, b'{"error": "rbac"}', "403 Forbidden: ask for the rights, or another --namespace"),
+        (403, b'{"message": null}', "403 Forbidden: ask for the rights, or another --namespace"),
+        (502, b"[]", "502 Bad Gateway: no reason given"),
+    ],
+)
+def test_what_stands_in_front_of_the_api_and_gives_no_reason_ends_with_1_and_a_remedy(
+    capfd: Captured, status: int, content: bytes, said: str
+) -> None:
+    class InFront(http_servers.Handler):
+        def do_GET(self) -> None:
+            self.answer(status, content)
+
+    with http_servers.serving(InFront) as host:
+        assert main(["kubeflow", "schedules", "--host", host]) == 1
+    assert capfd.readouterr() == ("", f"tfx-mnist: {host} answers {said}\n")
+
+
 @pytest.mark.parametrize("namespace", [(), ("--namespace", "team")])
 def test_an_api_that_never_answers_ends_with_1(
     capfd: Captured, monkeypatch: pytest.MonkeyPatch, namespace: tuple[str, ...]

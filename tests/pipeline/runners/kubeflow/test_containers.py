@@ -31,7 +31,6 @@ from tests.components.test_signing import write_keys
 from tests.pipeline.runners.kubeflow.fake_kfp import FakeKfp
 from tests.pipeline.runners.kubeflow.kfp_python import run_in_containers, write_kfp_python
 from tests.pipeline.runners.watch import Watch
-from trainer import progress
 from trainer.host import termination
 from trainer.progress import Progress
 
