@@ -276,6 +276,11 @@ def test_a_task_that_never_starts_in_a_failed_run_is_skipped(ask, state: State) 
     assert ask("status", "r1")[1]["tasks"] == {"Trainer": "FAILED", "Pusher": "SKIPPED"}
 
 
+def test_a_task_that_has_not_started_is_pending(ask, state: State) -> None:
+    state.runs.append(_run("RUNNING", _task("trainer", "RUNNING"), _task("pusher", None)))
+    assert ask("status", "r1")[1]["tasks"] == {"Trainer": "RUNNING", "Pusher": "PENDING"}
+
+
 @pytest.mark.parametrize(
     ("tasks", "said"),
     [

@@ -43,6 +43,7 @@ _DOCKER = {
             def kill(self):
                 self._path.unlink()
             def remove(self, force):
+                assert force  # it may have begun to run by now
                 raise errors.NotFound("auto_remove")
         class Containers:
             def list(self, all, filters, ignore_removed):

@@ -226,7 +226,7 @@ def test_local_runner_ends_well_when_the_container_was_gone_before_the_task_said
 
 
 def test_kfps_last_line_is_the_error_where_no_task_says_one(run: Run) -> None:
-    outcome, _ = run("print('docker: no space left'); sys.exit(1)")
+    outcome, _ = run("print('docker: no space left'); print(); sys.exit(1)")
     assert outcome.error == "kfp ended with exit code 1: docker: no space left"
 
 
