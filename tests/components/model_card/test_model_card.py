@@ -261,6 +261,12 @@ class TestBillOfMaterials:
         depends = [one["bom-ref"] for one in bom["components"]]
         assert bom["dependencies"] == [{"ref": f"model:{DIGEST}", "dependsOn": depends}]
 
+    def test_what_nobody_stated_is_left_out(self) -> None:
+        bom = json.loads(documents(Subject({}, EVIDENCE, DIGEST))[BOM_NAME])
+        model = bom["metadata"]["component"]
+        assert {"supplier", "licenses"}.isdisjoint(model)
+        assert "considerations" not in model["modelCard"]
+
     def test_a_model_that_resizes_takes_each_format(self) -> None:
         dataset = {**RECORD["dataset"], "resize": "pad"}
         resizes = dataclasses.replace(SUBJECT, record={**RECORD, "dataset": dataset})

@@ -182,6 +182,7 @@ def test_a_task_that_left_its_answer_is_not_the_one_that_did_not_say_how_it_ende
 
 
 def test_a_task_whose_first_line_was_lost_is_known_as_well(run: Run) -> None:
+    began = time.monotonic()
     outcome, watch = run(
         """
         say("Pusher", "started"); say("Pusher", "completed")
@@ -190,6 +191,7 @@ def test_a_task_whose_first_line_was_lost_is_known_as_well(run: Run) -> None:
         """
     )
     assert list(outcome.seconds) == ["ServingCheck", "Pusher"]  # the pipeline's order
+    assert max(outcome.seconds.values()) < time.monotonic() - began
     assert watch.finished == {"Pusher": False, "ServingCheck": False}
     assert outcome.error == "kfp ended with exit code 1: "
 
@@ -308,6 +310,12 @@ def test_what_is_missing_is_said_before_anything_is_written(tmp_path: Path, code
         run_in_containers(tmp_path / "root", program)
     assert refused.value.exit_code == code
     assert list((tmp_path / "root").iterdir()) == []
+
+
+def test_a_python_that_fails_without_a_word_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CannotStart, match=r"^/bin/false failed$") as refused:
+        run_in_containers(tmp_path / "root", "/bin/false")
+    assert refused.value.exit_code == 1
 
 
 def test_an_engine_that_does_not_answer_is_not_waited_for_for_good(

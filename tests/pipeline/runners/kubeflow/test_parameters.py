@@ -62,6 +62,7 @@ def test_backend_makes_every_number_a_double_so_the_seed_is_whole_again() -> Non
         ({"epochs": "many"}, "training.epochs is 'many'"),
         ({"floor": "2"}, "gate.floor is '2'"),
         ({"seed": float("nan")}, "seed is nan, expected a whole number"),
+        ({"seed": float("inf")}, "seed is inf, expected a whole number"),
         ({"seed": 2**31}, "seed is 2147483648, expected a whole number from 0 to"),
         ({"seed": "9" * 5_000}, "seed is '9+...9+', expected a whole number"),
         ({"preset": ""}, "unknown preset ''"),
