@@ -223,7 +223,7 @@ class _Decoder:
         """Takes the bytes of an image file, or pixels, [H, W, C] uint8."""
         size = ""
         with contextlib.suppress(self._refusals):
-            if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3:
+            if isinstance(image, np.ndarray) and image.dtype == np.uint8:
                 image = self._encode(image).numpy()
             if isinstance(image, bytes):
                 size = _size(image)

@@ -165,7 +165,13 @@ def test_a_search_leaves_a_network_with_given_weights_as_it_is(net: str, tmp_pat
         assert "learning_rate" in names
 
 
-def test_on_kubeflow_a_file_of_this_machine_is_refused(net: str, tmp_path: Path) -> None:
+def test_on_kubeflow_a_module_is_taken_and_a_file_of_this_machine_is_refused(
+    net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(net).with_name("net_in_the_image.py").write_text(NET)
+    monkeypatch.syspath_prepend(Path(net).parent)
+    given = {"training.architecture": "net_in_the_image:build"}
+    assert parameters.check("quick", given).training.architecture == "net_in_the_image:build"
     with pytest.raises(ConfigError, match="expected a module that is in the image, such as"):
         parameters.check("quick", {"training.architecture": f"{net}:build"})
     (tmp_path / "a.weights.h5").touch()

@@ -98,10 +98,10 @@ def _reason(error: kfp_server_api.ApiException) -> str:
     remedies = {401: "give another --token-file", 403: "ask for the rights, or another --namespace"}
     try:
         fields = json.loads(error.body)
-        message = fields["error_message" if "error_message" in fields else "message"]
-    except (ValueError, KeyError, TypeError):
-        message = ""
-    return " ".join(message.split()) or remedies.get(error.status, "no reason given")
+        message = fields["error_message" if "error_message" in fields else "message"].split()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        message = []
+    return " ".join(message) or remedies.get(error.status, "no reason given")
 
 
 class PipelineClient(kfp_client.Client):

@@ -109,7 +109,7 @@ def _log_to_stderr() -> None:
     """Sends libraries' logs to stderr, but not training's several a second (see `TaskLog`)."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(lambda record: not hasattr(record, "progress"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     absl_logging.set_verbosity(absl_logging.INFO)
 
 

@@ -68,8 +68,7 @@ def require_no_store(config: RunConfig) -> None:
 
 
 def _require_in_image(training: HParams) -> None:
-    own = own_network.is_own(training.architecture)
-    if own and own_network.is_file(training.architecture):
+    if own_network.is_file(training.architecture):
         raise ConfigError(
             f"training.architecture is {quoted(training.architecture)}, expected a module that is "
             "in the image, such as package.module:function: containers have no files of this "
@@ -167,24 +166,21 @@ class CompiledFile:
             spec, _ = yaml.load_all(content, Loader=BoundedLoader)
             declared = spec["root"]["inputDefinitions"]["parameters"]
             given = spec["root"]["dag"]["tasks"][task_id(PLAN)]["inputs"]["parameters"][SETTINGS]
-            compiled = cls(
+            return cls(
                 path=path,
                 version=hashlib.sha256(content).hexdigest()[:12],
                 root=spec["defaultPipelineRoot"],
                 defaults={name: _typed(name, declared[name]["defaultValue"]) for name in declared},
                 settings=dict(json.loads(given["runtimeValue"]["constant"])),
             )
-            if compiled.defaults.keys() == PARAMETERS.keys():
-                return compiled
         except (
-            *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+            *(ValueError, LookupError, TypeError, AttributeError, RecursionError),
             yaml.YAMLError,
-        ):
-            pass
-        raise ConfigError(
-            f"{path} is no pipeline of this version, expected one that `tfx-mnist kubeflow "
-            "compile` wrote"
-        )
+        ) as error:
+            raise ConfigError(
+                f"{path} is no pipeline of this version, expected one that `tfx-mnist kubeflow "
+                "compile` wrote"
+            ) from error
 
     def values(self, given: Mapping[str, Value]) -> dict[str, Value]:
         """Returns all values, because the server fills in no defaults; raises a Refusal."""

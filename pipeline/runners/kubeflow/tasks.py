@@ -140,8 +140,7 @@ def run_component(
 def _require_unaltered(models: Sequence[Artifact]) -> None:
     """Each task gets a copy of its own, so those that evaluate, judge and publish may differ."""
     for model in models:
-        trained = model.get_string_custom_property(MODEL_DIGEST)
-        if trained and trained != _digest_of(model):
+        if model.get_string_custom_property(MODEL_DIGEST) != _digest_of(model):
             raise ModelAltered(
                 f"the model in {model.uri} is not the one that was trained: restore it in the "
                 "artifact store, or submit the run compiled with --no-cache to train again"
@@ -193,7 +192,6 @@ def to_tfx(given: TaskArtifact, type_path: str = UNTYPED) -> Artifact:
         declared = name in artifact.artifact_type.properties
         properties = message.properties if declared else message.custom_properties
         setattr(properties[name], _FIELDS[type(value)], value)
-    artifact.set_mlmd_artifact(message)
     return artifact
 
 

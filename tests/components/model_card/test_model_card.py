@@ -205,14 +205,74 @@ class TestBillOfMaterials:
         assert json.loads(text)["metadata"]["component"]["licenses"] == licenses
         assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
 
-    def test_its_model_card_has_metrics_with_intervals_per_class(self, bom: dict) -> None:
+    def test_it_says_of_the_model_what_the_card_says(self, bom: dict) -> None:
+        def properties(**values: object) -> list[dict[str, str]]:
+            named = {f"tfx-mnist:{name}": str(one) for name, one in values.items()}
+            return [{"name": name, "value": one} for name, one in named.items()]
+
         model = bom["metadata"]["component"]
-        assert (model["version"], model["supplier"]["name"]) == (DIGEST, "the *forms* team")
-        first, _, second, *_ = model["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
-        assert float(first["value"]) == 0.98
-        assert float(first["confidenceInterval"]["lowerBound"]) == pytest.approx(LOW, abs=1e-6)
-        assert second["slice"] == "class a|b"
-        assert model["modelCard"]["considerations"] == {"useCases": ["digits on forms"]}
+        metrics = model["modelCard"].pop("quantitativeAnalysis")["performanceMetrics"]
+        assert model == {
+            "type": "machine-learning-model",
+            "bom-ref": f"model:{DIGEST}",
+            "supplier": {"name": "the *forms* team"},
+            "name": "digits",
+            "version": DIGEST,
+            "licenses": [{"license": {"id": "MIT"}}],
+            "modelCard": {
+                "modelParameters": {
+                    "approach": {"type": "supervised"},
+                    "task": "image classification",
+                    "architectureFamily": "neural network",
+                    "modelArchitecture": "convnet",
+                    "datasets": [
+                        {
+                            "type": "dataset",
+                            "name": "digits",
+                            "contents": {
+                                "properties": properties(
+                                    **{"fingerprint": "f" * 64},
+                                    **{"test.rows": 100, "test.digest": "d" * 64},
+                                )
+                            },
+                        }
+                    ],
+                    "inputs": [{"format": "PNG"}],
+                    "outputs": [{"format": "probabilities, float32, one per class"}],
+                },
+                "considerations": {"useCases": ["digits on forms"]},
+                "properties": properties(**RECORD["training"]),
+            },
+            "properties": properties(run=RECORD["run_id"]),
+        }
+        *of_accuracy, top_2, entropy = metrics
+        assert [(one["type"], one["value"], one.get("slice")) for one in of_accuracy] == [
+            ("accuracy", "0.98", None),
+            ("accuracy", "1.0", "class 0"),
+            ("accuracy", "0.96", "class a|b"),
+            ("accuracy", "0.9", "slice height:20..30"),
+        ]
+        interval = {name: float(one) for name, one in metrics[0]["confidenceInterval"].items()}
+        assert interval == pytest.approx({"lowerBound": LOW, "upperBound": HIGH}, abs=1e-6)
+        assert [top_2, entropy] == [
+            {"type": "top_2_accuracy", "value": "0.99"},
+            {"type": "cross_entropy", "value": "0.1"},
+        ]
+        depends = [one["bom-ref"] for one in bom["components"]]
+        assert bom["dependencies"] == [{"ref": f"model:{DIGEST}", "dependsOn": depends}]
+
+    def test_what_nobody_stated_is_left_out(self) -> None:
+        bom = json.loads(documents(Subject({}, EVIDENCE, DIGEST))[BOM_NAME])
+        model = bom["metadata"]["component"]
+        assert {"supplier", "licenses"}.isdisjoint(model)
+        assert "considerations" not in model["modelCard"]
+
+    def test_a_model_that_resizes_takes_each_format(self) -> None:
+        dataset = {**RECORD["dataset"], "resize": "pad"}
+        resizes = dataclasses.replace(SUBJECT, record={**RECORD, "dataset": dataset})
+        bom = json.loads(documents(resizes)[BOM_NAME])
+        inputs = bom["metadata"]["component"]["modelCard"]["modelParameters"]["inputs"]
+        assert [one["format"] for one in inputs] == ["PNG", "JPEG", "BMP", "GIF"]
 
     def test_it_names_the_libraries_of_this_environment(self, bom: dict) -> None:
         import numpy
@@ -224,6 +284,15 @@ class TestBillOfMaterials:
             "version": numpy.__version__,
             "purl": f"pkg:pypi/numpy@{numpy.__version__}",
         } in bom["components"]
+
+    def test_a_package_url_has_pypis_spelling_of_a_name(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        add_distribution(tmp_path / "x.dist-info", "Name: Our_Tool\nVersion: 1.0+cpu\n")
+        monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+        bom = json.loads(documents(SUBJECT)[BOM_NAME])
+        (tool,) = (one for one in bom["components"] if one["name"] == "Our_Tool")
+        assert tool["purl"] == "pkg:pypi/our-tool@1.0%2Bcpu"
 
     @pytest.mark.parametrize("name", ["numpy", "NumPy"])
     def test_of_two_versions_on_the_path_it_names_the_one_that_is_imported(

@@ -93,6 +93,16 @@ def test_a_service_account_and_an_experiment_are_passed_on(submit, state: State)
     assert [one.display_name for one in state.experiments] == ["nightly"]
 
 
+def test_two_experiments_of_one_name_are_said_in_one_line(submit, state: State) -> None:
+    state.experiments += [
+        api.V2beta1Experiment(experiment_id=id_, display_name="tfx-mnist", namespace="")
+        for id_ in ("e1", "e2")
+    ]
+    code, fields = submit()
+    assert (code, state.runs) == (1, [])
+    assert fields["error"].startswith("Multiple experiments ")  # kfp's words
+
+
 def test_the_same_content_is_uploaded_once(submit, state: State, pipeline: Path) -> None:
     submit()
     submit()
@@ -266,6 +276,11 @@ def test_a_task_that_never_starts_in_a_failed_run_is_skipped(ask, state: State) 
     assert ask("status", "r1")[1]["tasks"] == {"Trainer": "FAILED", "Pusher": "SKIPPED"}
 
 
+def test_a_task_that_has_not_started_is_pending(ask, state: State) -> None:
+    state.runs.append(_run("RUNNING", _task("trainer", "RUNNING"), _task("pusher", None)))
+    assert ask("status", "r1")[1]["tasks"] == {"Trainer": "RUNNING", "Pusher": "PENDING"}
+
+
 @pytest.mark.parametrize(
     ("tasks", "said"),
     [
@@ -419,6 +434,27 @@ def test_what_answers_as_another_program_later_ends_with_1(
     code, fields = ask(*words)
     assert code == 1
     assert "answers as another program, expected the API of Kubeflow Pipelines" in fields["error"]
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "said"),
+    [
+        (401, b"<html>log in</html>", "401 Unauthorized: give another --token-file"),
+        (403, b'{"error": "rbac"}', "403 Forbidden: ask for the rights, or another --namespace"),
+        (403, b'{"message": null}', "403 Forbidden: ask for the rights, or another --namespace"),
+        (502, b"[]", "502 Bad Gateway: no reason given"),
+    ],
+)
+def test_what_stands_in_front_of_the_api_and_gives_no_reason_ends_with_1_and_a_remedy(
+    capfd: Captured, status: int, content: bytes, said: str
+) -> None:
+    class InFront(http_servers.Handler):
+        def do_GET(self) -> None:
+            self.answer(status, content)
+
+    with http_servers.serving(InFront) as host:
+        assert main(["kubeflow", "schedules", "--host", host]) == 1
+    assert capfd.readouterr() == ("", f"tfx-mnist: {host} answers {said}\n")
 
 
 @pytest.mark.parametrize("namespace", [(), ("--namespace", "team")])

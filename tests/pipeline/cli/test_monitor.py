@@ -224,6 +224,7 @@ class TestRequestLog:
             ("examples", np.array([7])),
             ("examples", np.array([b"no example"], object)),
             ("pixels", np.array(7, np.uint8)),
+            *(("pixels", np.zeros(shape, np.uint8)) for shape in ((1, 2, 4), (1, 1, *SHAPE))),
             ("image_bytes", np.array([7.5])),
             ("image_bytes", np.array([b"no image"], object)),
         ],

@@ -184,7 +184,8 @@ class _Handler(http_servers.Handler):
         )
         end = start + size
         token = str(end) if end < len(every) else ""
-        return response(**{field: every[start:end], "next_page_token": token})
+        # The real server leaves out an empty list.
+        return response(**{field: every[start:end] or None, "next_page_token": token})
 
     def _versions(self, pipeline_id: str) -> list[Any]:
         return [one for one in self.state.versions if one.pipeline_id == pipeline_id]

@@ -7,12 +7,17 @@ from typing import Any
 
 from tfx.dsl.components.base import base_executor
 
-from components.gate.check import NotChecked, Refused
+from components.gate.check import Check, NotChecked, Refused
 
 
 class CannotCheck(base_executor.BaseExecutor):
     def Do(self, *given: Any) -> None:
         raise NotChecked("the server ended with SIGKILL; the same command makes the check again")
+
+
+class RefusesAsToldTo(base_executor.BaseExecutor):
+    def Do(self, inputs: Any, outputs: Any, exec_properties: dict[str, Any]) -> None:
+        raise Refused([Check.from_dict(one) for one in exec_properties["checks"]])
 
 
 class SwallowsTheSignal(base_executor.BaseExecutor):

@@ -43,6 +43,7 @@ _DOCKER = {
             def kill(self):
                 self._path.unlink()
             def remove(self, force):
+                assert force  # it may have begun to run by now
                 raise errors.NotFound("auto_remove")
         class Containers:
             def list(self, all, filters, ignore_removed):
@@ -51,9 +52,9 @@ _DOCKER = {
                 found = CONTAINERS.iterdir()
                 return [Container(path) for path in found if path.read_text() == run_id]
         class Image:
-            def __init__(self, *tags):
+            def __init__(self, *tags, digests=None):
                 self.tags = list(tags)
-                self.attrs = {{"RepoTags": self.tags, "RepoDigests": None}}
+                self.attrs = {{"RepoTags": self.tags, "RepoDigests": digests}}
         class Images:
             def get(self, name):
                 if not name:
@@ -62,6 +63,8 @@ _DOCKER = {
                     raise errors.APIError("500 Server Error: invalid reference format")
                 if name == "0f3c":
                     return Image()
+                if name == "4d1e":
+                    return Image(digests=["r.example/image@sha256:4d1e"])
                 if name not in ("image:1", "localhost/image:1"):
                     raise errors.ImageNotFound(name)
                 return Image("localhost/image:1")

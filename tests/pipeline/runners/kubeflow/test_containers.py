@@ -1,6 +1,8 @@
 """What a run in containers comes to, with a stand-in for the program that runs kfp."""
 
+import dataclasses
 import json
+import logging
 import os
 import shutil
 import signal
@@ -29,6 +31,8 @@ from tests.components.test_signing import write_keys
 from tests.pipeline.runners.kubeflow.fake_kfp import FakeKfp
 from tests.pipeline.runners.kubeflow.kfp_python import run_in_containers, write_kfp_python
 from tests.pipeline.runners.watch import Watch
+from trainer.host import termination
+from trainer.progress import Progress
 
 pytestmark = pytest.mark.once  # what a script of ours says; .ci/run runs the real one with 1.21
 
@@ -70,6 +74,17 @@ def test_a_refusal_is_the_outcome_with_the_gates_checks(run: Run) -> None:
     assert watch.started == ["ReleaseGate", "ServingCheck"]
     assert watch.finished == {"ReleaseGate": False}
     assert watch.notes == ["ServingCheck: refused by ReleaseGate: low"]
+
+
+def test_an_epoch_that_ends_in_a_container_is_reported_here(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    told = Progress(9, 18, 1, 2, seconds_left=4.0, eval_accuracy=0.9, epoch_ended=True)
+    run(f"say('Trainer', 'progress {json.dumps(dataclasses.asdict(told))}')")
+    reported = [getattr(record, "progress", None) for record in caplog.records]
+    assert [one for one in reported if one is not None] == [told]
+    assert "tfx-mnist: Trainer: progress" in caplog.text  # each line is in the log
 
 
 def test_a_decision_that_does_not_hold_any_more_is_a_refusal_with_its_line(run: Run) -> None:
@@ -167,14 +182,16 @@ def test_a_task_that_left_its_answer_is_not_the_one_that_did_not_say_how_it_ende
 
 
 def test_a_task_whose_first_line_was_lost_is_known_as_well(run: Run) -> None:
+    began = time.monotonic()
     outcome, watch = run(
         """
         say("Pusher", "started"); say("Pusher", "completed")
-        say("ServingCheck", "completed")
+        say("ServingCheck", "comp"); say("ServingCheck", "completed")
         sys.exit(1)
         """
     )
     assert list(outcome.seconds) == ["ServingCheck", "Pusher"]  # the pipeline's order
+    assert max(outcome.seconds.values()) < time.monotonic() - began
     assert watch.finished == {"Pusher": False, "ServingCheck": False}
     assert outcome.error == "kfp ended with exit code 1: "
 
@@ -211,16 +228,17 @@ def test_local_runner_ends_well_when_the_container_was_gone_before_the_task_said
 
 
 def test_kfps_last_line_is_the_error_where_no_task_says_one(run: Run) -> None:
-    outcome, _ = run("print('docker: no space left'); sys.exit(1)")
+    outcome, _ = run("print('docker: no space left'); print(); sys.exit(1)")
     assert outcome.error == "kfp ended with exit code 1: docker: no space left"
 
 
 def test_the_program_is_told_the_mounts_the_user_and_the_environment(
-    run: Run, tmp_path: Path
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, data = tmp_path / "root", tmp_path / "tfds"
     data.mkdir()
-    run(KEEPS_ITS_ORDER, dataset="mnist", data_dir=str(data))
+    monkeypatch.chdir(tmp_path)
+    run(KEEPS_ITS_ORDER, dataset="mnist", data_dir="tfds")
     order = order_in(root)
     assert order["user"] == "7:7"
     assert order["environment"] == {"KFP_RUN_ID": "run-1"}
@@ -228,6 +246,8 @@ def test_the_program_is_told_the_mounts_the_user_and_the_environment(
         {"path": str(root / "serving" / "mnist"), "read_only": False},
         {"path": str(data), "read_only": True},
     ]
+    compiled = CompiledFile.read(root / "kubeflow" / "run-1" / "pipeline.yaml")
+    assert compiled.settings["data_dir"] == str(data)
 
 
 def test_two_idx_folders_of_one_name_are_served_from_the_directories_that_run_would_take(
@@ -290,6 +310,12 @@ def test_what_is_missing_is_said_before_anything_is_written(tmp_path: Path, code
         run_in_containers(tmp_path / "root", program)
     assert refused.value.exit_code == code
     assert list((tmp_path / "root").iterdir()) == []
+
+
+def test_a_python_that_fails_without_a_word_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CannotStart, match=r"^/bin/false failed$") as refused:
+        run_in_containers(tmp_path / "root", "/bin/false")
+    assert refused.value.exit_code == 1
 
 
 def test_an_engine_that_does_not_answer_is_not_waited_for_for_good(
@@ -360,11 +386,34 @@ def test_without_kfp_one_line_says_what_to_install(tmp_path, monkeypatch) -> Non
 
 
 class Terminates(Watch):
-    """Sends SIGTERM to this process when the first task begins."""
+    """Sends a signal to this process when the first task begins."""
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__()
+        self.number = number
 
     def component_started(self, name: str) -> None:
         self.sent = time.monotonic()
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.usefixtures("survives")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_a_signal_ends_after_its_release_says_which_version_stays(
+    tmp_path: Path, number: int
+) -> None:
+    program = write_kfp_python(tmp_path, "say('Pusher', 'started'); import time; time.sleep(60)")
+    configured = build("quick", {"pipeline_root": str(tmp_path / "root")})
+    served = tmp_path / "root" / "serving" / "mnist_sample"
+    serving_dir.publish(letter_model(tmp_path, "a"), served, {"run_id": "run-1"})
+    options = LocalOptions(image="image:1", kfp_python=program, user="7:7")
+    watch = Terminates(number)
+    with (
+        pytest.raises((termination.Terminated, KeyboardInterrupt)),
+        termination.terminable(),
+    ):
+        outcome = containers.run(configured, {}, options, run_id="run-1", observer=watch)
+    assert outcome.release == result.Release(version=1, path=str(served / "1"))
 
 
 class Terminated(BaseException):

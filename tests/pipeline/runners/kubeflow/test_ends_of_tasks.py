@@ -1,13 +1,19 @@
-"""What a task that does not complete leaves behind: an exit code, a message and no answer."""
+"""What a task that does not complete leaves behind: an exit code, a message and no answer; and a
+gate that refuses: its answer.
+"""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from pipeline.runners.kubeflow import entrypoint
+from components.gate.check import Check
+from pipeline.runners.kubeflow import entrypoint, tasks
 from pipeline.runners.kubeflow.names import RUN_ID_VARIABLE
+from pipeline.runners.kubeflow.task_io import Answer, ExecutorInput
+from pipeline.runners.kubeflow.tasks import UNTYPED
 from tests.pipeline.runners.kubeflow import ending
-from tests.pipeline.runners.kubeflow.executor_inputs import executor_input
+from tests.pipeline.runners.kubeflow.executor_inputs import artifact, executor_input
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("container", "survives")]
 
@@ -32,7 +38,40 @@ def test_a_check_that_cannot_be_made_fails_its_task(
 ) -> None:
     reason = "failed: the server ended with SIGKILL; the same command makes the check again"
     assert _end(ending.CannotCheck, tmp_path, "ServingCheck") == (1, reason)
-    assert capsys.readouterr().out.splitlines()[-1] == f"tfx-mnist: ServingCheck: {reason}"
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == f"tfx-mnist: ServingCheck: {reason}"
+    assert "Traceback" in err
+
+
+LOW = Check("floor", False, 0.9, 0.96, "accuracy 0.9 is low")
+HIGH = Check("max_drop", True, 0.0, 0.01, "nothing is lost")
+
+
+@pytest.mark.parametrize(
+    ("checks", "refusal"), [((LOW, HIGH), LOW.sentence), ((), "no reason given")]
+)
+def test_a_refusal_is_the_answer_of_a_gate_and_never_empty_since_tasks_behind_it_would_go_on(
+    tmp_path: Path, checks: tuple[Check, ...], refusal: str
+) -> None:
+    answer = tmp_path / "output.json"
+    properties = json.dumps({"checks": [check.to_dict() for check in checks]})
+    tasks.run_component(
+        ExecutorInput.parse(
+            executor_input(
+                answer,
+                parameters={"exec_properties": properties},
+                outputs={"blessing": artifact(tmp_path / "blessing")},
+                output_parameters=("refusal",),
+            )
+        ),
+        "run-1",
+        executor=f"{ending.__name__}.{ending.RefusesAsToldTo.__name__}",
+        types={"inputs": {}, "outputs": {"blessing": UNTYPED}},
+        gate="blessing",
+    )
+    given = Answer.parse(answer.read_text())
+    assert given.parameters == {"refusal": refusal}
+    assert given.artifacts["blessing"].properties["blessed"] == 0
 
 
 @pytest.mark.parametrize(

@@ -44,10 +44,18 @@ def test_an_engine_or_a_newer_kfp_that_is_missing_is_said_in_one_line() -> None:
     assert expected in line
 
 
-@pytest.mark.parametrize("image", ["image:1", "localhost/image:1"])
-def test_an_image_is_known_by_its_own_name_which_kfp_compares(tmp_path: Path, image: str) -> None:
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        *((image, "localhost/image:1") for image in ("image:1", "localhost/image:1")),
+        ("4d1e", "r.example/image@sha256:4d1e"),  # pulled by its digest, so it has no tag
+    ],
+)
+def test_an_image_is_known_by_its_own_name_which_kfp_compares(
+    tmp_path: Path, image: str, name: str
+) -> None:
     done = _check(FakeKfp(tmp_path).python, image)
-    assert (done.returncode, done.stdout) == (0, "localhost/image:1\n")
+    assert (done.returncode, done.stdout) == (0, f"{name}\n")
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,11 @@ def test_backend_makes_every_number_a_double_so_the_seed_is_whole_again() -> Non
         ({"epochs": "many"}, "training.epochs is 'many'"),
         ({"floor": "2"}, "gate.floor is '2'"),
         ({"seed": float("nan")}, "seed is nan, expected a whole number"),
+        ({"seed": float("inf")}, "seed is inf, expected a whole number"),
         ({"seed": 2**31}, "seed is 2147483648, expected a whole number from 0 to"),
         ({"seed": "9" * 5_000}, "seed is '9+...9+', expected a whole number"),
+        ({"preset": ""}, "unknown preset ''"),
+        ({"dataset": ""}, "dataset is '', expected mnist_sample "),
         ({"dataset": "MNIST!"}, "dataset is 'MNIST!', expected mnist_sample "),
         ({"dataset": "idx:data"}, "dataset is 'idx:data', expected an absolute path"),
         ({"dataset": "csv:a.csv"}, "as the containers see it, such as csv:/mnt/CLAIM/NAME"),
@@ -118,6 +121,8 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     [
         *("", "a: 1\n", "a: 1\n---\nb: 2\n", "{", "text\n---\ntext\n", "\x00"),
         "root: {inputDefinitions: {parameters: [1]}}\n---\n{}\n",
+        "root: {inputDefinitions: {parameters: [1]}, dag: {tasks: {plan: {inputs: {parameters: "
+        "{settings: {runtimeValue: {constant: '{}'}}}}}}}}\ndefaultPipelineRoot: x\n---\n{}\n",
         *("[" * 5000, "a: &a [*a]\n---\n{}\n", "a: !!int b\n---\n{}\n", "a: 2026-13-45\n---\n{}\n"),
     ],
 )

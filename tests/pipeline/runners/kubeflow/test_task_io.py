@@ -14,8 +14,8 @@ from tests.pipeline.runners.kubeflow.executor_inputs import artifact, executor_i
 
 @pytest.fixture
 def output_file(tmp_path: Path) -> Path:
-    """In a directory that nobody has made yet, as kfp's local runner leaves it."""
-    return tmp_path / "task" / "executor_output.json"
+    """In directories that nobody has made yet, as kfp's local runner leaves it."""
+    return tmp_path / "run" / "task" / "executor_output.json"
 
 
 def test_an_executor_input_is_read(output_file: Path) -> None:
@@ -49,7 +49,10 @@ def test_driver_sends_an_artifact_list_without_artifacts(output_file: Path) -> N
     assert ExecutorInput.parse(json.dumps(message)).inputs == {}
 
 
-@pytest.mark.parametrize("text", ["{{$}}", "[]", "{}", '{"outputs": {}}', '{"outputs": "x"}'])
+@pytest.mark.parametrize(
+    "text",
+    ["{{$}}", "[]", "{}", '{"outputs": {}}', '{"outputs": "x"}', '{"outputs": {"outputFile": 5}}'],
+)
 def test_what_is_no_executor_input_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(TaskInputError, match="expected the JSON that the backend puts") as refused:
         ExecutorInput.parse(text)

@@ -2,6 +2,7 @@
 
 import io
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,12 @@ def test_what_is_said_is_read_again() -> None:
 
 def test_local_runner_indents_the_end_of_a_line_that_comes_by_itself() -> None:
     assert TaskLine.parse("    tfx-mnist: Plan: completed    \n") == TaskLine("Plan", COMPLETED)
+
+
+def test_a_line_is_there_at_once(tmp_path: Path) -> None:
+    with (tmp_path / "stdout").open("w") as stream:
+        TaskLog("Plan", stream).say(COMPLETED)
+        assert (tmp_path / "stdout").read_text() == "tfx-mnist: Plan: completed\n"
 
 
 def test_a_line_is_one_piece_with_its_end() -> None:
