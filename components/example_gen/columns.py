@@ -173,14 +173,14 @@ def _values(column: Any) -> np.ndarray:
         return _lists(column)
     if types.is_timestamp(kind) and kind.tz:  # this machine may not know the zone
         column = column.cast(pa.timestamp(kind.unit, "UTC"))
-    if types.is_duration(kind):  # of nanoseconds pandas, where it is installed, makes another text
-        column = column.cast(pa.duration("us"), safe=False)
+    if types.is_duration(kind):  # Python's text: later versions of Arrow make a bare number of it
+        # Nanoseconds would be those of pandas, where it is installed, with another text.
+        return _objects(column.cast(pa.duration("us"), safe=False))
     if types.is_decimal(kind):
         column = column.cast(pa.float64())
     elif not (types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind)):
-        if not types.is_duration(kind):  # of which later versions make a number without a unit
-            with contextlib.suppress(pa.ArrowException):
-                column = column.cast(pa.string())
+        with contextlib.suppress(pa.ArrowException):
+            column = column.cast(pa.string())
         return _objects(column)
     numeric: np.ndarray = column.to_numpy()
     return numeric
