@@ -80,13 +80,13 @@ def captured(path: Path, *, show: bool) -> Iterator[Terminal]:
 
 
 @contextlib.contextmanager
-def quiet(*, show: bool) -> Iterator[Terminal]:
+def quiet(*, show: bool) -> Iterator[None]:
     """Discards the output of libraries for a command without a log, or shows it on stderr."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        captured(Path(folder) / "log", show=show) as terminal,
+        captured(Path(folder) / "log", show=show),
     ):
-        yield terminal
+        yield
 
 
 def _remove_empty(folders: list[Path] | tuple[Path, ...]) -> None:

@@ -71,7 +71,7 @@ def text_stream(descriptor: int, *, like: TextIO | None, closefd: bool) -> TextI
     )
 
 
-def lost(stream: TextIO) -> OSError | None:
+def _lost(stream: TextIO) -> OSError | None:
     """Returns why some output of the stream was lost; None if none was."""
     outlet = getattr(stream, "buffer", None)
     return outlet.error if isinstance(outlet, Outlet) else None
@@ -219,7 +219,7 @@ def end(exit_code: int, *, shows: bool) -> int:
     (`| head`).
     """
     sys.stdout.flush()
-    error = lost(sys.stdout)
+    error = _lost(sys.stdout)
     if error is None or error.errno == errno.EPIPE:
         return exit_code
     done = exit_code == 0 and not shows
