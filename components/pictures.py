@@ -23,6 +23,8 @@ from pydantic import TypeAdapter
 FILE = "pictures.json"
 MAX_SIDE = 64  # pixels of a picture
 ANSWERS = 3  # classes that are named with their probability
+# Of what made a check of the data fail, so many are drawn, and so many are named.
+DRAWN, NAMED = 60, 10_000
 
 # The groups of examples. Those of a check that failed bear its name, such as "data.sizes".
 WRONG = "wrong"  # the candidate predicts another class than the label
@@ -42,7 +44,7 @@ class Picture:
       row: its number in the split as ExampleGen wrote it, from 0.
       sha256: hexadecimal, of its pixels (`example_facts.image_names`), which names it.
       label: the class that it is given as.
-      png: base64, at most `MAX_SIDE` pixels high and wide.
+      png: base64, at most `MAX_SIDE` pixels high and wide; empty where it is only named.
       looks_like: the class that it is taken for instead, if any.
       margin: the score of that class less the label's; probabilities in the test split.
       candidate: the model's answers; empty where no model was asked, or one of them is no number.

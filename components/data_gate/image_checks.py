@@ -103,12 +103,13 @@ def _pairs(
     summary: ExamplesSummary,
     step: int,
 ) -> tuple[Picture, ...]:
-    """Draws the first test images that were found, each beside the image that it nearly is.
+    """Returns the test images that were found, the first ones drawn beside what they nearly are.
 
     `others` are the labels of all images in which they were looked for, and `files` the
     hashes of the files by split.
     """
-    rows = list(search.partners)
+    beside = search.partners
+    rows = sorted(np.flatnonzero(search.found).tolist(), key=lambda row: row not in beside)
     theirs = {row: summary.class_names[others[search.matches[row]]] for row in rows}
     other_files = np.concatenate([files[split] for split in _LEARNED_FROM])
     return tuple(
@@ -118,7 +119,9 @@ def _pairs(
             sha256=name,
             label=summary.class_names[labels[row]],
             looks_like=theirs[row] if theirs[row] != summary.class_names[labels[row]] else "",
-            png=thumbnail(np.concatenate([images[row], search.partners[row]], axis=1)),
+            png=thumbnail(np.concatenate([images[row], beside[row]], axis=1))
+            if row in beside
+            else "",
             files=(
                 *file_hashes.of_row(files[TEST], row * step),
                 *file_hashes.of_row(other_files, search.matches[row]),

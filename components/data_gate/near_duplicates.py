@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from components.data_gate.block_means import block_means
+from components.pictures import DRAWN
 
 _NOISE = 0.2  # standard deviations of the values
 _FEW = 0.05  # of the values that differ between two images drawn at random
 _PAIRS = 1000  # drawn at random, to count the values that differ
 _MEANS = 64  # per image at most, of all channels; at least one block per channel
-_KEPT = 60  # images that were found, to be shown
 _AT_ONCE = 2000  # images of which all distances to the test images are in memory
 
 Images = npt.NDArray[np.uint8]
@@ -66,7 +66,7 @@ class NearDuplicateSearch:
         self.found[rows] = (differing < self._few) | equal
         for row in rows[self.found[rows]]:
             self.matches[row] = self._looked_in + nearest[row]
-            if len(self.partners) < _KEPT:
+            if len(self.partners) < DRAWN:
                 self.partners[int(row)] = images[nearest[row]].copy()
 
     def _differing(self, images: Images, others: Images) -> npt.NDArray[np.int64]:

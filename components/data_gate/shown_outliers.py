@@ -1,4 +1,4 @@
-"""The pictures of the examples for which data are refused: beyond a bound, or there twice.
+"""The examples for which data are refused, beyond a bound or there twice: the first ones drawn.
 
 They are looked for in one more pass over the examples, once a check has failed.
 """
@@ -20,11 +20,9 @@ from components.example_gen.example_facts import are_grey, image_names
 from components.example_gen.examples_summary import ExamplesSummary
 from components.example_gen.image_set import TEST
 from components.example_gen.images import decode, read_examples
-from components.pictures import Picture, thumbnail
+from components.pictures import DRAWN, NAMED, Picture, thumbnail
 from trainer import features
 from trainer.features import ImageSpec
-
-SHOWN = 60  # of each check
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +46,7 @@ def shown_outliers(
     bounds: DataBounds,
     median: tuple[int, int],
 ) -> dict[str, tuple[Picture, ...]]:
-    """Draws the examples that are furthest beyond a bound, by the name of the check that failed.
+    """Returns the examples beyond a bound by the name of the check that failed, the furthest first.
 
     Checks that blame no single example have none, and neither have examples that cannot be read.
     `median` is what `data.sizes` compares with.
@@ -92,31 +90,34 @@ def _furthest(
         hashes = file_hashes.read(uri)
         for first, given, pixels in _batches(uri, spec):
             by = beyond(given, pixels)
-            for at in np.argsort(-by, kind="stable")[:SHOWN].tolist():
-                if by[at] > 0:
-                    drawn = _drawn(split, first, at, given, pixels, spec)
-                    files = file_hashes.of_row(hashes, first + at)
-                    found.append((by[at], dataclasses.replace(drawn, files=files)))
-        found = heapq.nlargest(SHOWN, found, key=lambda one: one[0])
-    return tuple(picture for _, picture in found)
+            furthest = np.argsort(-by, kind="stable")[: np.count_nonzero(by > 0)].tolist()
+            for place, at in enumerate(furthest):
+                one = _picture(split, first, at, given, pixels, spec, drawn=place < DRAWN)
+                files = file_hashes.of_row(hashes, first + at)
+                found.append((by[at], dataclasses.replace(one, files=files)))
+            found = heapq.nlargest(NAMED, found, key=lambda one: one[0])
+    ordered = [picture for _, picture in found]
+    named = (dataclasses.replace(picture, png="") for picture in ordered[DRAWN:])
+    return (*ordered[:DRAWN], *named)
 
 
 def _copies(uri: str, spec: ImageSpec) -> tuple[Picture, ...]:
-    """Draws images that occur more than once in test, each with the files of its examples."""
+    """Returns images that occur more than once in test, each with the files of its examples."""
     rows: dict[str, list[int]] = {}
-    drawn: dict[str, Picture] = {}
+    copied: dict[str, Picture] = {}
     for first, given, pixels in _batches(uri, spec):
         for at, name in enumerate(image_names(pixels)):
             rows.setdefault(name, []).append(first + at)
-            if len(rows[name]) == 2 and len(drawn) < SHOWN:
-                drawn[name] = _drawn(TEST, first, at, given, pixels, spec)
+            if len(rows[name]) == 2 and len(copied) < NAMED:
+                drawn = len(copied) < DRAWN
+                copied[name] = _picture(TEST, first, at, given, pixels, spec, drawn=drawn)
     hashes = file_hashes.read(uri)
     files = {
         name: dict.fromkeys(file for row in rows[name] for file in file_hashes.of_row(hashes, row))
-        for name in drawn
+        for name in copied
     }
     return tuple(
-        dataclasses.replace(one, files=tuple(files[name])[:_FILES]) for name, one in drawn.items()
+        dataclasses.replace(one, files=tuple(files[name])[:_FILES]) for name, one in copied.items()
     )
 
 
@@ -133,13 +134,15 @@ def _batches(
         first += len(stored)
 
 
-def _drawn(
+def _picture(
     split: str,
     first: int,
     at: int,
     given: Mapping[str, np.ndarray],
     pixels: np.ndarray,
     spec: ImageSpec,
+    *,
+    drawn: bool,
 ) -> Picture:
     (name,) = image_names(pixels[at : at + 1])
     return Picture(
@@ -147,5 +150,5 @@ def _drawn(
         row=first + at,
         sha256=name,
         label=spec.class_names[given[features.LABEL][at]],
-        png=thumbnail(pixels[at]),
+        png=thumbnail(pixels[at]) if drawn else "",
     )

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from components.pictures import (
+    DRAWN,
     GAINED,
     LABEL_ERRORS,
     LOST,
+    NAMED,
     NEAR_DUPLICATES,
     WRONG,
     Picture,
@@ -29,10 +31,11 @@ _TITLES = {
     "duplicates": "Test images that occur more than once",
 }
 
-MOST = 60  # pictures of each kind, if the data were refused
+# Pictures of each kind; of refused data, where there is nothing else, `DRAWN`.
 _MOST = {"train": 20, "test": 12, WRONG: 12, LOST: 8, GAINED: 8}
 _MAX_PLOT_BYTES = 1 << 20
-_MOST_EQUAL = 3  # files of one content that are named
+_MOST_EQUAL = 3  # files of one content that are named beside a picture
+MOST_LISTED = 100  # of them in a list
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,41 +45,46 @@ class Section:
     Attributes:
       note: what they are, how they were chosen, and how many there are.
       compares: whether each picture has the answers of the served model, too.
+      named: those of the pictures and further ones, which are listed by their files.
     """
 
     title: str
     note: str
     pictures: Sequence[Picture]
     compares: bool = False
+    named: Sequence[Picture] = ()
 
 
 def suspects(result: RunResult) -> Iterator[Section]:
     """Yields the sections, which have pictures, of what the data gate shows, and of likely label
     errors in test.
     """
-    most = _MOST["train"] if result.mistakes else MOST  # refused data: there is nothing else
-    if shown := _first(result.suspects, NEAR_DUPLICATES, most):
+    most = _MOST["train"] if result.mistakes else DRAWN
+    groups = result.suspects.groups if result.suspects else {}
+    if found := groups.get(NEAR_DUPLICATES):
         yield Section(
             "Test images that are also in train or eval",
-            f"Each of these {len(shown)} test images, on the left, is exactly or nearly the image "
-            "on the right, which a model may learn from.",
-            shown,
+            "Each of these test images, on the left, is exactly or nearly the image on the right, "
+            f"which a model may learn from. Shown: {_share(most, len(found))}.",
+            found[:most],
+            named=found,
         )
-    for name, shown in result.suspects.groups.items() if result.suspects else ():
+    for name, found in groups.items():
         title = _TITLES.get(name.rpartition(".")[2])
-        if title and shown:
-            which = "all" if len(shown) < MOST else "the first of those"
-            yield Section(title, f"Shown: {len(shown)}, {which} for which {name} failed.", shown)
+        if title and found:
+            more = " or more" if len(found) == NAMED else ""
+            which = f"{_share(DRAWN, len(found))}{more} for which {name} failed"
+            yield Section(title, f"Shown: {which}.", found[:DRAWN], named=found)
     rule = "by confident learning (Northcutt et al. 2021), ranked by the margin"
-    if shown := _first(result.suspects, LABEL_ERRORS, most):
-        assert result.suspects is not None
-        found = len(result.suspects.groups[LABEL_ERRORS])
+    if result.suspects and (found := groups.get(LABEL_ERRORS)):
         yield Section(
             "Likely label errors in train and eval",
             f"Of {result.suspects.examined:,} examples, each predicted by a quick classifier "
             "that was fitted without it, those that look most like another class than their "
-            f"label, {rule}. Shown: {_share(len(shown), found)} that the data gate lists.",
-            shown,
+            f"label, {rule}. Shown: {_share(most, len(found))} that the data gate "
+            "lists.",
+            found[:most],
+            named=found,
         )
     if shown := _first(result.mistakes, LABEL_ERRORS, _MOST["test"]):
         yield Section(
@@ -109,9 +117,9 @@ def mistakes(result: RunResult) -> Iterator[Section]:
             )
 
 
-def _share(shown: int, total: int) -> str:
-    if shown < total:
-        return f"{shown} of the {total:,}"
+def _share(most: int, total: int) -> str:
+    if most < total:
+        return f"{most} of the {total:,}"
     return "the one" if total == 1 else f"all {total:,}"
 
 
@@ -128,14 +136,17 @@ def files(result: RunResult) -> frozenset[str]:
     return frozenset(itertools.chain.from_iterable(picture.files for picture in pictures))
 
 
-def names(picture: Picture, paths: Paths) -> list[str]:
-    """Returns the path of each file that the picture shows, with those of equal files."""
-    return [_name(paths[file]) for file in dict.fromkeys(picture.files) if file in paths]
+def names(picture: Picture, paths: Paths, most_equal: int = _MOST_EQUAL) -> list[str]:
+    """Returns the path of each file that the picture shows, with those of equal files, not all of
+    very many.
+    """
+    found = (paths[file] for file in dict.fromkeys(picture.files) if file in paths)
+    return [_name(equal, most_equal) for equal in found]
 
 
-def _name(equal: Sequence[str]) -> str:
-    shown = " = ".join(equal[:_MOST_EQUAL])
-    return shown if len(equal) <= _MOST_EQUAL else f"{shown} (and {len(equal) - _MOST_EQUAL} more)"
+def _name(equal: Sequence[str], most: int) -> str:
+    shown = " = ".join(equal[:most])
+    return shown if len(equal) <= most else f"{shown} (and {len(equal) - most} more)"
 
 
 def trials_picture(result: RunResult) -> str:

@@ -225,3 +225,8 @@ def test_near_duplicates_are_shown_beside_the_images_that_they_are(digits, tmp_p
         assert (pair.split, pair.looks_like) == ("test", other)
         with Image.open(io.BytesIO(base64.b64decode(pair.png))) as picture:
             assert picture.size == (56, 28)
+    monkeypatch.setattr("components.data_gate.near_duplicates.DRAWN", 3)
+    _, again = looked_at(tmp_path / "again", poisoned)
+    named = again.groups["near_duplicates"]
+    assert [bool(pair.png) for pair in named] == [True] * 3 + [False] * (len(pairs) - 3)
+    assert {pair.files for pair in named} == {pair.files for pair in pairs}

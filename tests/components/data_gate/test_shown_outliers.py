@@ -1,17 +1,18 @@
 """Pictures of examples for which a check of the data failed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.data_gate import shown_outliers as module
 from components.data_gate.bounds import DataGateConfig
-from components.data_gate.shown_outliers import SHOWN, shown_outliers
+from components.data_gate.shown_outliers import shown_outliers
 from components.example_gen.example_facts import hash_images
 from components.example_gen.examples_summary import ExamplesSummary, Overlap, SplitSummary
-from components.pictures import Picture
+from components.pictures import DRAWN, Picture
 from pipeline.dataset_defaults import bounds_for
 from tests.components.data_gate.splits import write_split
 
@@ -89,25 +90,41 @@ def test_sizes_are_compared_along_a_side_in_all_splits(tmp_path: Path) -> None:
     assert [(one.split, one.sha256) for one in shown] == expected
 
 
-def test_no_more_are_shown_than_people_look_at(tmp_path: Path) -> None:
+def drawn(shown: Sequence[Picture]) -> list[bool]:
+    return [bool(one.png) for one in shown]
+
+
+def test_all_are_named_and_as_many_drawn_as_people_look_at(tmp_path: Path) -> None:
     splits = Splits()
     for images in splits.images.values():
         images[:25] = images[:25, :, :, :1]
     (shown,) = splits.shown(tmp_path, "data.grey").values()
-    assert len(shown) == SHOWN
     grey = {splits.hash_of(name, row) for name in splits.images for row in range(25)}
-    assert {one.sha256 for one in shown} < grey
+    assert {one.sha256 for one in shown} == grey
+    assert drawn(shown) == [True] * DRAWN + [False] * (75 - DRAWN)
+    assert all(one.files == (one.sha256,) for one in shown)  # which are equal here
 
 
-def test_of_a_batch_with_too_many_the_furthest_are_shown(tmp_path: Path) -> None:
-    splits = Splits(rows=SHOWN + 10)
+def test_the_names_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "NAMED", DRAWN + 1)
+    splits = Splits(rows=2 * DRAWN)
+    splits.images["test"][:] = 20
+    splits.images["test"][-1] = 0
+    found = splits.shown(tmp_path, "data.test.mean_intensity")["data.test.mean_intensity"]
+    assert drawn(found) == [True] * DRAWN + [False]
+    assert found[0].sha256 == splits.hash_of("test", -1)
+
+
+def test_of_a_batch_with_too_many_the_furthest_are_drawn(tmp_path: Path) -> None:
+    splits = Splits(rows=DRAWN + 10)
     splits.images["test"][:] = 20
     splits.images["test"][-5:] = 0
     (shown,) = splits.shown(tmp_path, "data.test.mean_intensity").values()
     assert [one.sha256 for one in shown] == [
         *[splits.hash_of("test", -1)] * 5,
-        *[splits.hash_of("test", 0)] * (SHOWN - 5),
+        *[splits.hash_of("test", 0)] * (DRAWN + 5),
     ]
+    assert drawn(shown) == [True] * DRAWN + [False] * 10
 
 
 def test_grey_images_are_those_of_the_splits_with_too_many(tmp_path: Path) -> None:
@@ -128,11 +145,18 @@ def test_copies_stand_once_with_all_their_files(tmp_path: Path) -> None:
     assert {one.files for one in shown} == {(each,) for each in expected}  # which are equal here
 
 
-def test_no_more_copies_are_shown_than_people_look_at(tmp_path: Path) -> None:
-    splits = Splits(rows=2 * SHOWN + 2)
-    splits.images["test"][SHOWN + 1 :] = splits.images["test"][: SHOWN + 1]
-    (shown,) = splits.shown(tmp_path, "data.duplicates").values()
-    assert len(shown) == SHOWN
+def test_all_copies_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = Splits(rows=2 * DRAWN + 4)
+    splits.images["test"][DRAWN + 2 :] = splits.images["test"][: DRAWN + 2]
+    uris = splits.written(tmp_path)
+    (shown,) = splits.shown_of(uris, "data.duplicates").values()
+    assert drawn(shown) == [True] * DRAWN + [False] * 2
+    assert {one.sha256 for one in shown} == {
+        splits.hash_of("test", row) for row in range(DRAWN + 2)
+    }
+    monkeypatch.setattr(module, "NAMED", DRAWN + 1)
+    (shown,) = splits.shown_of(uris, "data.duplicates").values()
+    assert drawn(shown) == [True] * DRAWN + [False]
 
 
 @pytest.mark.parametrize("failed", ["data.label_noise", "data.train.rows"])

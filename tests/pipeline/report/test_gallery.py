@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from components.gate.evidence import Tally
-from components.pictures import LABEL_ERRORS, LOST, NEAR_DUPLICATES, WRONG, Pictures
+from components.pictures import DRAWN, LABEL_ERRORS, LOST, NAMED, NEAR_DUPLICATES, WRONG, Pictures
 from pipeline.report import gallery, render
 from tests.pipeline.report.runs import FAILED_RUN, FIRST_RUN, RELEASED_RUN, SEEN_RUN, picture
 
@@ -46,7 +46,7 @@ def test_the_cap_and_the_number_are_said() -> None:
 def test_a_page_has_at_most_60_pictures_with_a_text_each() -> None:
     html = render(SEEN_RUN)
     pictures = re.findall(r'<img src="data:image/png;base64,[\w+/=]+" alt="(.*?)">', html)
-    assert len(pictures) == html.count("<img") == gallery.MOST == 60
+    assert len(pictures) == html.count("<img") == DRAWN == 60
     assert set(pictures) == {"Example labelled &lt;dog&gt;, taken for cat"}
     assert len(re.findall(r'<svg role="img" aria-label="[^"]{20,}"', html)) == html.count("<svg")
     assert html.count("<svg") == 4  # two learning curves, calibration, classes and slices
@@ -83,9 +83,37 @@ def test_without_pictures_there_are_no_sections() -> None:
 def test_label_errors_of_refused_data_stand_on_the_first_page() -> None:
     refused = dataclasses.replace(SEEN_RUN, mistakes=None, evidence=None, history=(), tuning=None)
     html = render(refused)
-    assert html.count("<img") == gallery.MOST
+    assert html.count("<img") == DRAWN
     assert html.index("Likely label errors in train") < html.index("<h2>Time")
     assert "Likely label errors in test" not in html
+
+
+def test_what_is_not_drawn_is_listed_with_its_files() -> None:
+    pairs = [
+        dataclasses.replace(
+            picture(1), png=picture(1).png if row < DRAWN else "", files=(f"{row}",)
+        )
+        for row in range(DRAWN + 2)
+    ]
+    paths = {f"{row}": [f"{row}.png", *["copy.png"] * 4] for row in range(DRAWN + 2)}
+
+    def rendered(count: int) -> str:
+        shown = Pictures({NEAR_DUPLICATES: tuple(pairs[:count])}, examined=0)
+        return render(dataclasses.replace(FAILED_RUN, suspects=shown), paths)
+
+    html = rendered(DRAWN + 2)
+    assert html.count("<img") == DRAWN
+    assert "Shown: 60 of the 62." in html
+    assert "<summary>List of 62</summary>" in html
+    listed = re.findall(r'<td class="file">(.*?)</td>', html)
+    assert listed == [f"{row}.png{' = copy.png' * 4}" for row in range(DRAWN + 2)]
+    assert "<details>" not in rendered(DRAWN)
+
+
+def test_where_so_many_are_named_there_may_be_more() -> None:
+    shown = Pictures({"data.grey": (picture(1),) * NAMED}, examined=0)
+    (section,) = gallery.suspects(dataclasses.replace(FAILED_RUN, suspects=shown))
+    assert section.note == "Shown: 60 of the 10,000 or more for which data.grey failed."
 
 
 def test_of_refused_data_all_pairs_are_shown() -> None:
@@ -102,21 +130,18 @@ def test_of_refused_data_all_pairs_are_shown() -> None:
 
 def test_what_a_check_of_the_data_blames_is_shown_with_its_name() -> None:
     one = (dataclasses.replace(picture(0), looks_like=""),)
-    many = one * gallery.MOST
+    many = one * (DRAWN + 1)
     names = {"data.train.mean_intensity": many[1:], "data.grey": many, "data.eval.sizes": ()}
     names |= {"data.sizes": one, "data.duplicates": one, "data.new": many}
     shown = Pictures(names, examined=0)
     sections = gallery.suspects(dataclasses.replace(RELEASED_RUN, suspects=shown))
     assert [(section.title, section.note) for section in sections] == [
-        ("Blank or inverted images", "Shown: 59, all for which data.train.mean_intensity failed."),
-        (
-            "Grey images among coloured ones",
-            "Shown: 60, the first of those for which data.grey failed.",
-        ),
-        ("Images of unusual sizes", "Shown: 1, all for which data.sizes failed."),
+        ("Blank or inverted images", "Shown: all 60 for which data.train.mean_intensity failed."),
+        ("Grey images among coloured ones", "Shown: 60 of the 61 for which data.grey failed."),
+        ("Images of unusual sizes", "Shown: the one for which data.sizes failed."),
         (
             "Test images that occur more than once",
-            "Shown: 1, all for which data.duplicates failed.",
+            "Shown: the one for which data.duplicates failed.",
         ),
     ]
     assert gallery.described(one[0]) == "Example labelled <dog>"
