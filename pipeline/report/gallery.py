@@ -1,4 +1,4 @@
-"""Which examples the report shows, and what it says of them."""
+"""Which examples the report shows and lists, and what it says of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from components.pictures import (
     NEAR_DUPLICATES,
     WRONG,
     Picture,
-    Pictures,
 )
 from pipeline.result import RunResult
 
@@ -40,24 +39,29 @@ MOST_LISTED = 100  # of them in a list
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """Pictures of one kind.
+    """Examples of one kind, the first of which are shown.
 
     Attributes:
       note: what they are, how they were chosen, and how many there are.
+      found: those that are known by name, which are listed if they are more than the pictures.
+      most: pictures.
       compares: whether each picture has the answers of the served model, too.
-      named: those of the pictures and further ones, which are listed by their files.
     """
 
     title: str
     note: str
-    pictures: Sequence[Picture]
+    found: Sequence[Picture]
+    most: int
     compares: bool = False
-    named: Sequence[Picture] = ()
+
+    @property
+    def pictures(self) -> Sequence[Picture]:
+        return self.found[: self.most]
 
 
 def suspects(result: RunResult) -> Iterator[Section]:
-    """Yields the sections, which have pictures, of what the data gate shows, and of likely label
-    errors in test.
+    """Yields the sections, none empty, of what the data gate has found, and of likely label errors
+    in test.
     """
     most = _MOST["train"] if result.mistakes else DRAWN
     groups = result.suspects.groups if result.suspects else {}
@@ -66,39 +70,40 @@ def suspects(result: RunResult) -> Iterator[Section]:
             "Test images that are also in train or eval",
             "Each of these test images, on the left, is exactly or nearly the image on the right, "
             f"which a model may learn from. Shown: {_share(most, len(found))}.",
-            found[:most],
-            named=found,
+            found,
+            most,
         )
     for name, found in groups.items():
         title = _TITLES.get(name.rpartition(".")[2])
         if title and found:
             more = " or more" if len(found) == NAMED else ""
             which = f"{_share(DRAWN, len(found))}{more} for which {name} failed"
-            yield Section(title, f"Shown: {which}.", found[:DRAWN], named=found)
+            yield Section(title, f"Shown: {which}.", found, DRAWN)
     rule = "by confident learning (Northcutt et al. 2021), ranked by the margin"
     if result.suspects and (found := groups.get(LABEL_ERRORS)):
         yield Section(
             "Likely label errors in train and eval",
             f"Of {result.suspects.examined:,} examples, each predicted by a quick classifier "
             "that was fitted without it, those that look most like another class than their "
-            f"label, {rule}. Shown: {_share(most, len(found))} that the data gate "
-            "lists.",
-            found[:most],
-            named=found,
+            f"label, {rule}. Shown: {_share(most, len(found))} that the data gate lists.",
+            found,
+            most,
         )
-    if shown := _first(result.mistakes, LABEL_ERRORS, _MOST["test"]):
+    if result.mistakes and (found := result.mistakes.groups.get(LABEL_ERRORS)):
+        most = _MOST["test"]
         yield Section(
             "Likely label errors in test",
             "Test images that look most like another class than their label to the model, "
             f"{rule} of its probabilities: either the label is wrong, or the model is sure of a "
-            f"mistake. Shown: {len(shown)}.",
-            shown,
+            f"mistake. Shown: {_share(most, len(found))}.",
+            found,
+            most,
         )
 
 
 def mistakes(result: RunResult) -> Iterator[Section]:
-    """Yields the sections of the model's mistakes that have pictures."""
-    if result.evidence is None:
+    """Yields the sections, none empty, of the model's mistakes."""
+    if result.evidence is None or result.mistakes is None:
         return
     overall = result.evidence.overall
     gained = "that only this model predicts right (the wrong answer is the served model's)"
@@ -107,12 +112,13 @@ def mistakes(result: RunResult) -> Iterator[Section]:
         (GAINED, "Gained", overall.gained, gained),
         (WRONG, "Wrong", overall.errors, "that this model predicts wrong"),
     ):
-        if shown := _first(result.mistakes, kind, _MOST[kind]):
-            share = _share(len(shown), total)
+        if found := result.mistakes.groups.get(kind):
+            share = _share(min(_MOST[kind], len(found)), total)
             yield Section(
                 f"{title}: {total:,} test image{'s' * (total != 1)}",
                 f"{share[0].upper()}{share[1:]} {what}, the surest mistakes first.",
-                shown,
+                found,
+                _MOST[kind],
                 compares=kind != WRONG,
             )
 
@@ -121,10 +127,6 @@ def _share(most: int, total: int) -> str:
     if most < total:
         return f"{most} of the {total:,}"
     return "the one" if total == 1 else f"all {total:,}"
-
-
-def _first(pictures: Pictures | None, group: str, most: int) -> Sequence[Picture]:
-    return pictures.groups.get(group, ())[:most] if pictures else ()
 
 
 def files(result: RunResult) -> frozenset[str]:

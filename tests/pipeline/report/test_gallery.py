@@ -39,7 +39,7 @@ def test_the_cap_and_the_number_are_said() -> None:
     train, test = gallery.suspects(SEEN_RUN)
     assert train.note.startswith("Of 4,000 examples, each predicted by a quick classifier")
     assert train.note.endswith("Shown: 20 of the 100 that the data gate lists.")
-    assert test.note.endswith("Shown: 12.")
+    assert test.note.endswith("Shown: 12 of the 30.")
     assert (train.compares, test.compares) == (False, False)
 
 
