@@ -150,8 +150,11 @@ def _described(content: Any, root: Path, decisions_in: _DecisionsIn) -> dict[str
         _object(content, name) for name in ("release", "metrics", "dataset", "seconds")
     )
     waits = _object(content, "pending") if content["outcome"] == HELD else {}
-    path = _found(waits["path"], root) if isinstance(waits.get("path"), str) else None
-    decided = decisions_in(path.parent).get(str(waits.get("run_id"))) if path else None
+    path, decided = None, None
+    if isinstance(waits.get("path"), str):
+        held_by = str(waits.get("run_id"))
+        path = _found(Path(waits["path"]), held_by, root, decisions_in)
+        decided = decisions_in(path.parent).get(held_by)
     version = decided.version if isinstance(decided, Approval) else release.get("version")
     version = version if strict_json.is_count(version) else None
     said = [str(decided) if decided else _reason(content, path)]
@@ -168,14 +171,10 @@ def _described(content: Any, root: Path, decisions_in: _DecisionsIn) -> dict[str
     }
 
 
-def _found(path: str, root: Path) -> Path:
-    """Returns where a held model is, also after the pipeline root was moved."""
-    recorded = Path(path)
-    served = recorded.parent
-    moved = root / SERVING / served.name
-    if served.parent.name == SERVING and not served.exists() and moved.exists():
-        return moved / recorded.name
-    return recorded
+def _found(recorded: Path, run_id: str, root: Path, decisions_in: _DecisionsIn) -> Path:
+    """Returns where a held model is or was, also in a pipeline root that was moved or copied."""
+    own = root / SERVING / recorded.parent.name / recorded.name
+    return own if own.exists() or run_id in decisions_in(own.parent) else recorded
 
 
 def _decisions_in(served: Path) -> _Decisions:

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def test_a_held_run_whose_model_is_gone_says_so(tmp_path: Path) -> None:
     assert records.read_all(tmp_path)[0].reason == gone
 
 
-def test_decisions_are_found_in_a_pipeline_root_that_was_moved(tmp_path: Path) -> None:
+def test_decisions_are_those_of_a_pipeline_root_that_was_moved_or_copied(tmp_path: Path) -> None:
     root, serving = tmp_path / "root", tmp_path / "root" / "serving" / "mnist"
     for run_id, letter in ((RUN_ID, "a"), (LATER, "b")):
         assert isinstance(hold_letter(serving, letter, run_id), Pending)
@@ -109,18 +110,22 @@ def test_decisions_are_found_in_a_pipeline_root_that_was_moved(tmp_path: Path) -
         held = dataclasses.replace(RELEASED_RUN, run_id=run_id, outcome=HELD, release=None)
         records.write(dataclasses.replace(held, pending=waiting), root / "reports")
     reject(serving, RUN_ID, by="Ann", reason="worse")
-    waits, rejected = records.read_all(root.rename(tmp_path / "moved"))
-    assert "tfx-mnist versions" in waits.reason
-    assert re.fullmatch("rejected by Ann at 2.*: worse", rejected.reason)
+    copied = shutil.copytree(root, tmp_path / "copied")
+    reject(serving, LATER, by="Bea", reason="in the original alone")
+    original_there = records.read_all(copied)
+    shutil.rmtree(root)
+    for waits, rejected in (original_there, records.read_all(copied)):
+        assert "tfx-mnist versions" in waits.reason
+        assert re.fullmatch("rejected by Ann at 2.*: worse", rejected.reason)
 
 
 def test_decisions_in_another_serving_directory_are_not_taken_for_those_on_a_run(
     tmp_path: Path,
 ) -> None:
     root, other = tmp_path / "root", tmp_path / "other" / "serving" / "mnist"
-    for serving in (root / "serving" / "mnist", other):
-        hold_letter(serving, "a", RUN_ID)
-    reject(root / "serving" / "mnist", RUN_ID, by="Ann", reason="worse")
+    for serving, run_id in ((root / "serving" / "mnist", LATER), (other, RUN_ID)):
+        hold_letter(serving, "a", run_id)
+    reject(root / "serving" / "mnist", LATER, by="Ann", reason="worse")
     gone = tmp_path / "gone" / "serving" / "pets" / f".pending-{RUN_ID}"
     for path, reason in ((other / gone.name, "tfx-mnist versions"), (gone, f"in {gone}, which is")):
         run = dataclasses.replace(RELEASED_RUN, outcome=HELD, release=None)
