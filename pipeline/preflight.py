@@ -13,7 +13,7 @@ from components.example_gen.image_set import DatasetInfo
 from components.gate import accuracy
 from components.serving_check.model_server import find_model_server
 from components.serving_dir.log import read_log
-from components.signing import KeyRefused, require_keys
+from components.signing import require_keys
 from pipeline import stores
 from pipeline.beam_runner import arguments_problem, runner_problem, service_problem
 from pipeline.config import ConfigError, RunConfig
@@ -27,9 +27,8 @@ from trainer.weights import start_from
 
 
 def require_possible(config: RunConfig) -> None:
-    """Raises ConfigError for a configuration that fits no data set, before one is prepared.
-
-    ServingDirError says that the serving directory cannot be read.
+    """Raises a UserError for a configuration that fits no data set, before one is prepared: a
+    ConfigError, KeyRefused, StoreError, PathRefused or ServingDirError.
     """
     if config.tuning.enabled and processes.is_worker(os.environ):
         raise ConfigError(
@@ -51,11 +50,11 @@ def require_possible(config: RunConfig) -> None:
         raise ConfigError(problem)
     try:
         find_model_server(config.serving.model_server)
-        require_keys(**config.serving.keys)
-        if config.artifacts and stores.is_uri(config.artifacts):
-            stores.require_usable(config.artifacts)
-    except (FileNotFoundError, KeyRefused, stores.StoreError) as error:
+    except FileNotFoundError as error:
         raise ConfigError(str(error)) from error
+    require_keys(**config.serving.keys)
+    if config.artifacts and stores.is_uri(config.artifacts):
+        stores.require_usable(config.artifacts)
     if config.serving_dir:
         serving_dir.versions(Path(config.serving_dir))
         require_releasable(config, Path(config.serving_dir))

@@ -164,8 +164,8 @@ def make_plan(config: RunConfig, *, run_id: str) -> RunPlan:
 
     Raises:
       DataError: the data source is refused.
-      ClusterError, ConfigError, NetworkError, WeightsError: the configuration does not fit the
-        machine or the data set.
+      ClusterError, ConfigError, KeyRefused, NetworkError, StoreError, WeightsError: the
+        configuration does not fit the machine or the data set.
       ConfigError, PathRefused, ServingDirError: the serving directory cannot be used.
     """
     # Without a cache the model is made anew, and compared with the served version like any other.

@@ -21,6 +21,7 @@ from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, ParamSpec, TypeVar
 
+from trainer.host.errors import UserError
 from trainer.host.text import first_line, quoted
 
 P = ParamSpec("P")
@@ -41,8 +42,8 @@ _AGAIN_S, _ATTEMPTS = 60.0, 8
 _PROBE_S, _PROBE_ATTEMPTS = 5.0, 3
 
 
-class StoreError(Exception):
-    """The store cannot be used; the message is one line for the user."""
+class StoreError(UserError):
+    """The store cannot be used."""
 
 
 def _interruptible(function: Callable[P, T]) -> Callable[P, T]:

@@ -9,9 +9,9 @@ import pytest
 from components.serving_dir import ServingDirError, compared_now, digest_of, hold, publish
 from components.serving_dir.baseline import Decided
 from components.serving_dir.model_files import SIGNATURE_NAME
-from components.signing import signer, truster
+from components.signing import KeyRefused, signer, truster
 from pipeline.cli.main import main
-from pipeline.config import ConfigError, RunConfig, ServingConfig
+from pipeline.config import RunConfig, ServingConfig
 from pipeline.preflight import require_possible
 from tests.components.serving_dir.samples import hold_letter, letter_model
 from tests.components.test_signing import forge, write_keys
@@ -265,9 +265,9 @@ class TestOnTopOfASignedVersion:
 
 def test_a_run_refuses_keys_that_it_cannot_use(keys: tuple[str, str]) -> None:
     require_possible(RunConfig(serving=ServingConfig(signing_key=keys[0], public_key=keys[1])))
-    with pytest.raises(ConfigError, match="is no private key, expected one in PEM"):
+    with pytest.raises(KeyRefused, match="is no private key, expected one in PEM"):
         require_possible(RunConfig(serving=ServingConfig(signing_key=keys[1])))
-    with pytest.raises(ConfigError, match=r"without serving\.signing_key"):
+    with pytest.raises(KeyRefused, match=r"without serving\.signing_key"):
         require_possible(RunConfig(serving=ServingConfig(public_key=keys[1])))
 
 
