@@ -18,7 +18,7 @@ from tfx.utils import path_constants
 from components import blessing as blessings
 from components.blessing import ReleaseFacts
 from components.example_gen import examples_summary
-from components.gate.check import Check, Refused
+from components.gate.check import Check, GateRefused
 from components.model_card import documents
 from components.model_card.subject import Subject
 from components.serving_dir import Decided, Pending, Published, StaleDecision, publish
@@ -68,7 +68,7 @@ def AtomicPusher(
             waited then may be decided now.
 
     Raises:
-        Refused: the gate's decision is out of date; nothing was published.
+        GateRefused: the gate's decision is out of date; nothing was published.
         KeyRefused: what is signed would not be trusted.
         ServingDirError: nothing could be published.
     """
@@ -102,7 +102,7 @@ def AtomicPusher(
         done: Published | Pending
         done = hold_model(*what, run_id=hold, **alike) if hold else publish(*what, **alike)
     except StaleDecision as stale:
-        raise Refused([*checks, Check(CURRENT, False, None, None, str(stale))]) from stale
+        raise GateRefused([*checks, Check(CURRENT, False, None, None, str(stale))]) from stale
     _say(done, pushed_model)
 
 

@@ -22,7 +22,7 @@ from components.example_gen.example_facts import eval_size
 from components.example_gen.image_set import TRAIN, DatasetInfo
 from components.example_gen.opening import open_dataset
 from components.gate import integrity
-from components.gate.check import Refused
+from components.gate.check import GateRefused
 from components.gate.policy import Policy
 from components.serving_check.model_server import find_model_server
 from components.serving_dir import ReleaseContext, release_context, released_data
@@ -143,7 +143,7 @@ class RunPlan:
         return dataclasses.replace(self, context=context, released_data=data, hold=hold)
 
     def require_baseline(self) -> None:
-        """Raises `Refused` if the served version is damaged, or there is none, and the
+        """Raises `GateRefused` if the served version is damaged, or there is none, and the
         configuration does not allow that.
         """
         checks = []
@@ -152,7 +152,7 @@ class RunPlan:
         if self.context.baseline is None:
             checks.append(integrity.first_check(self.policy, self.serving_dir))
         if failed := [check for check in checks if not check.passed]:
-            raise Refused(failed)
+            raise GateRefused(failed)
 
 
 def make_plan(config: RunConfig, *, run_id: str) -> RunPlan:

@@ -28,7 +28,7 @@ from components.data_gate.format_checks import format_checks, median_size
 from components.data_gate.image_checks import image_checks
 from components.data_gate.shown_outliers import shown_outliers
 from components.example_gen.examples_summary import ExamplesSummary, read
-from components.gate.check import Check, Refused, passed
+from components.gate.check import Check, GateRefused, passed
 from components.pictures import Pictures
 from trainer.host.strict_json import require_object
 from trainer.host.text import one_line
@@ -60,10 +60,10 @@ def DataGate(
     bounds: Parameter[str],
     released: Parameter[str] = "",
 ) -> None:
-    """Writes a blessing that holds the checks, or raises `Refused` with the failed ones first.
+    """Writes a blessing that holds the checks, or raises `GateRefused` with the failed ones first.
 
-    Beside the checks lie the pictures of the likeliest wrong labels. `Refused` holds them too, with
-    those of examples for which a check failed.
+    Beside the checks lie the pictures of the likeliest wrong labels. `GateRefused` holds them too,
+    with those of examples for which a check failed.
 
     Args:
       examples: with their summary, see `examples_summary`.
@@ -88,7 +88,7 @@ def DataGate(
     if not passed(checks):
         failed = {check.name for check in checks if not check.passed}
         outliers = shown_outliers(failed, uris, summary, known, median_size(summary, before))
-        raise Refused(checks, dataclasses.replace(shown, groups={**shown.groups, **outliers}))
+        raise GateRefused(checks, dataclasses.replace(shown, groups={**shown.groups, **outliers}))
     blessings.write(blessing, checks)
     pictures.write(shown, Path(blessing.uri))
 

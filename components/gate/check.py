@@ -1,4 +1,4 @@
-"""The results of a gate: each check passes, fails (`Refused`), or cannot be made.
+"""The results of a gate: each check passes, fails (`GateRefused`), or cannot be made.
 
 `NotChecked` says nothing about the model or the data, so no cache may keep it as a result.
 """
@@ -69,7 +69,7 @@ class Check:
         return cls(**fields)
 
 
-class Refused(Exception):
+class GateRefused(Exception):
     """A gate refused the data or the model, so the run ends; the failed `checks` come first.
 
     `shown` is what people may look at, which the gate's artifact would hold if it had passed.

@@ -27,7 +27,7 @@ from tfx.utils import path_utils
 
 from components import serving_dir
 from components.example_gen.data_error import DataError
-from components.gate.check import Refused
+from components.gate.check import GateRefused
 from components.pictures import Pictures
 from components.serving_check import servers
 from pipeline import stores
@@ -96,7 +96,7 @@ class _Execution:
             if not termination.arrived():
                 raise
             # `termination.terminable` raises again. The result says what was released by then.
-        except Refused as refused:
+        except GateRefused as refused:
             result.outcome, result.checks = REFUSED, tuple(refused.checks)
             if isinstance(refused.shown, Pictures):  # by the data gate
                 result.suspects = refused.shown
@@ -171,7 +171,7 @@ class _Execution:
             if not isinstance(error, Exception):
                 raise  # a signal
             termination.raise_if_arrived()
-            if isinstance(error, Refused):
+            if isinstance(error, GateRefused):
                 raise
             self._fail(name, error)
             return

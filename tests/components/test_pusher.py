@@ -15,7 +15,7 @@ from tfx.types.channel import Channel
 
 from components import blessing as blessings
 from components.baseline_model import BaselineModel
-from components.gate.check import Check, Refused
+from components.gate.check import Check, GateRefused
 from components.gate.evidence import Evidence, Tally
 from components.pusher import AtomicPusher
 from components.serving_dir import (
@@ -202,7 +202,7 @@ def test_a_rejected_model_is_refused(inputs: dict[str, Any], serving: Path) -> N
     push(serving, {}, inputs, hold="run-1")
     reject(serving, "run-1", by="Ann", reason="confuses 4 and 9")
     for hold in ("", "run-2"):
-        with pytest.raises(Refused, match=r"rejected by Ann at .*: confuses 4 and 9"):
+        with pytest.raises(GateRefused, match=r"rejected by Ann at .*: confuses 4 and 9"):
             push(serving, {}, inputs, hold=hold)
 
 
@@ -240,7 +240,7 @@ def test_a_release_that_is_no_json_object_is_an_error(
 def assert_refused(message: str, inputs: dict[str, Any], serving: Path) -> None:
     """Asserts that the component says no with every check, and that nothing is published."""
     before = [version.number for version in versions(serving)]
-    with pytest.raises(Refused, match=message) as caught:
+    with pytest.raises(GateRefused, match=message) as caught:
         push(serving, {}, inputs)
     failed, *passed = caught.value.checks
     assert (failed.name, failed.passed) == ("integrity.current", False)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from components.data_gate.bounds import DataGateConfig
-from components.gate.check import Refused
+from components.gate.check import GateRefused
 from components.gate.policy import GateConfig
 from components.gate.slices import Bands, Values, parse
 from components.serving_dir import LOCK_NAME, LOG_NAME, ServingDirError, digest_of, publish
@@ -398,7 +398,7 @@ def test_a_required_baseline_that_is_not_there_is_refused_and_the_directory_is_n
     publish_letters(tmp_path / "served", "a")
     gate = dataclasses.replace(LOW_FLOOR, require_baseline=True)
     wrong = dataclasses.replace(config, gate=gate, serving_dir=str(tmp_path / "wrong"))
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(GateRefused) as refused:
         make_plan(wrong, run_id="run-1").require_baseline()
     (check,) = refused.value.checks
     assert f"no baseline to compare with: nothing is served in {tmp_path}/wrong" in check.sentence
@@ -413,7 +413,7 @@ def test_a_damaged_version_is_refused_unless_that_is_allowed(
     publish_letters(tmp_path / "served", "a")
     (tmp_path / "served" / "1" / "saved_model.pb").unlink()
     strict = dataclasses.replace(config, serving_dir=str(tmp_path / "served"))
-    with pytest.raises(Refused, match="version 1"):
+    with pytest.raises(GateRefused, match="version 1"):
         make_plan(strict, run_id="run-1").require_baseline()
     gate = dataclasses.replace(LOW_FLOOR, allow_missing_baseline=True)
     allowed = dataclasses.replace(strict, gate=gate, reason="it is withdrawn")

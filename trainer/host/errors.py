@@ -12,7 +12,7 @@ class UserError(Exception):
 class Refusal(UserError):
     """What was asked for is refused: it cannot be done, or something that is named is not there.
 
-    A model or data that a gate refuses is `components.gate.check.Refused`.
+    A model or data that a gate refuses is `components.gate.check.GateRefused`.
     """
 
     exit_code = 2

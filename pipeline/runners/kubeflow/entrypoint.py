@@ -22,7 +22,7 @@ from pathlib import Path
 
 from absl import logging as absl_logging
 
-from components.gate.check import Refused
+from components.gate.check import GateRefused
 from pipeline.config import RunConfig
 from pipeline.result import GATES, ExitCode
 from pipeline.runners.kubeflow import parameters
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None, *, termination_log: Path = TERMINATI
         line = printable(text)  # one line of UTF-8, whatever names are in it
         if code in (ExitCode.FAILED, ExitCode.USAGE):
             traceback.print_exception(error)
-        if isinstance(error, Refused):
+        if isinstance(error, GateRefused):
             log.say_checks(error.checks)
         leave_message(line, termination_log)
         log.say(line)
@@ -96,7 +96,7 @@ def _end_of(error: BaseException) -> tuple[ExitCode, str]:
         code, text = ExitCode.INTERRUPTED, f": SIGINT {_AFTER_A_SIGNAL}"
     elif isinstance(error, RefusedBefore):
         code, text = ExitCode.REFUSED, f" by {error}"
-    elif isinstance(error, Refused):
+    elif isinstance(error, GateRefused):
         code, text = ExitCode.REFUSED, f": {reason(error.checks)}"
     elif isinstance(error, Refusal):
         code, text = ExitCode.USAGE, f": {first_line(error)}"

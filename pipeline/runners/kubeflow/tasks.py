@@ -23,7 +23,7 @@ from tfx.utils import import_utils, path_utils
 
 from components import blessing, serving_dir
 from components.example_gen.image_set import DatasetInfo
-from components.gate.check import Refused
+from components.gate.check import GateRefused
 from pipeline.config import RunConfig
 from pipeline.graph import create_pipeline
 from pipeline.quick_beam import remember_answers
@@ -54,7 +54,7 @@ def plan_run(config: RunConfig, run_id: str) -> dict[str, str]:
 
     Raises:
       Refusal, ServingDirError: as `pipeline.run_plan.make_plan`.
-      Refused: the served version cannot be read, so the gate would refuse any model.
+      GateRefused: the served version cannot be read, so the gate would refuse any model.
     """
     dataset = find_dataset(config)
     plan = plan_for(config, dataset, run_id=run_id, takes_over=config.cache)
@@ -116,7 +116,7 @@ def run_component(
             _executor(executor, context, beam_args).Do(
                 inputs, outputs, json.loads(given.parameters[EXEC_PROPERTIES])
             )
-        except Refused as refused:
+        except GateRefused as refused:
             if gate is None:
                 raise
             blessing.write(outputs[gate][0], refused.checks)

@@ -15,7 +15,7 @@ from components import pictures
 from components.data_gate.bounds import DataGateConfig
 from components.data_gate.data_gate import DataGate, rows_check
 from components.example_gen.schema import CuratedSchema
-from components.gate.check import Check, Refused
+from components.gate.check import Check, GateRefused
 from pipeline.beam_runner import beam_arguments
 from pipeline.dataset_defaults import bounds_for
 from tests.components.artifacts import artifact
@@ -117,7 +117,7 @@ class Validated:
 
     def refused(self, released="", **bounds):
         """Runs DataGate, which must refuse; the checks that failed."""
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(GateRefused) as refused:
             self.gate(released, **bounds)
         return [check for check in refused.value.checks if not check.passed]
 
@@ -349,7 +349,7 @@ def test_a_set_that_is_resized_is_held_to_its_stored_sizes_too(clean):
 def test_a_split_without_any_label_is_found(clean, tmp_path):
     validated = with_defects(clean, tmp_path, {"train": [row(None)] * ROWS})
 
-    with pytest.raises(Refused, match=r"train: missing label: label is in none of 12 examples"):
+    with pytest.raises(GateRefused, match=r"train: missing label: label is in none of 12 examples"):
         validated.gate()
 
 
@@ -371,7 +371,7 @@ def test_images_of_test_in_train_pass_at_the_bound(clean):
 def test_fewer_validated_examples_than_recorded_are_refused(clean):
     clean.record(summary({"train": ROWS + 1, "eval": ROWS, "test": ROWS}))
 
-    with pytest.raises(Refused, match=r"train: 12 examples validated, expected the 13"):
+    with pytest.raises(GateRefused, match=r"train: 12 examples validated, expected the 13"):
         clean.gate()
 
 
@@ -441,7 +441,7 @@ def test_a_split_without_examples_is_refused():
 def test_the_refusal_is_one_line_with_the_failed_checks_first():
     checks = [Check("a", True, None, None, "a holds"), Check("b", False, 2, 1, "b is 2")]
 
-    refused = Refused(checks, "pictures")
+    refused = GateRefused(checks, "pictures")
 
     assert str(refused) == "refused, 1 of 2 checks failed: b is 2"
     assert [check.name for check in refused.checks] == ["b", "a"]

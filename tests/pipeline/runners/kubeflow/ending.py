@@ -7,7 +7,7 @@ from typing import Any
 
 from tfx.dsl.components.base import base_executor
 
-from components.gate.check import Check, NotChecked, Refused
+from components.gate.check import Check, GateRefused, NotChecked
 
 
 class CannotCheck(base_executor.BaseExecutor):
@@ -17,7 +17,7 @@ class CannotCheck(base_executor.BaseExecutor):
 
 class RefusesAsToldTo(base_executor.BaseExecutor):
     def Do(self, inputs: Any, outputs: Any, exec_properties: dict[str, Any]) -> None:
-        raise Refused([Check.from_dict(one) for one in exec_properties["checks"]])
+        raise GateRefused([Check.from_dict(one) for one in exec_properties["checks"]])
 
 
 class SwallowsTheSignal(base_executor.BaseExecutor):
@@ -40,4 +40,4 @@ class TurnsTheSignalIntoAnError(SwallowsTheSignal):
 class TurnsTheSignalIntoARefusal(SwallowsTheSignal):
     def Do(self, *given: Any) -> None:
         super().Do(*given)
-        raise Refused([])
+        raise GateRefused([])

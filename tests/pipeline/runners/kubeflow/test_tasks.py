@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.gate.check import Refused
+from components.gate.check import GateRefused
 from components.serving_dir import digest_of, publish
 from pipeline.config import RunConfig
 from pipeline.run_plan import find_dataset, plan_for
@@ -110,7 +110,7 @@ def test_without_a_cache_no_release_is_taken_over(config, model) -> None:
 
 def test_a_served_model_that_cannot_be_read_is_refused_before_anything_runs(config) -> None:
     (Path(config.serving_dir) / "3").mkdir(parents=True)
-    with pytest.raises(Refused, match=r"has no manifest\.json"):
+    with pytest.raises(GateRefused, match=r"has no manifest\.json"):
         tasks.plan_run(config, "run-1")
 
 
