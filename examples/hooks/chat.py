@@ -39,6 +39,8 @@ def main() -> None:
             print(f"the chat answered {answer.status}")
     except OSError as error:
         sys.exit(f"the chat does not take it: {error}")
+    except http.client.BadStatusLine as error:
+        sys.exit(f"the chat answered {error.line.strip()!r}, expected HTTP")
     except (ValueError, http.client.InvalidURL):  # whose texts are the address
         sys.exit("CHAT_WEBHOOK is not the address of a webhook, expected https://HOST/PATH")
 

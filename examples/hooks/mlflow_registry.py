@@ -9,6 +9,7 @@ the runs that it tracks. The alias "served" moves along.
 """
 
 import base64
+import http.client
 import json
 import os
 import re
@@ -47,6 +48,8 @@ def post(path: str, body: dict, *, unless: str = "refused") -> dict:
         sys.exit(f"{url} answered {error.code}: {' '.join(told.split())[:1000]}")
     except OSError as error:
         sys.exit(f"{url} cannot be reached: {getattr(error, 'reason', error)}")
+    except http.client.BadStatusLine as error:
+        sys.exit(f"{url} answered {error.line.strip()!r}, expected HTTP")
 
 
 def main() -> None:

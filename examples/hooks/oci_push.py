@@ -8,6 +8,7 @@ of tokens that the registry names, or else to the registry.
 """
 
 import hashlib
+import http.client
 import json
 import os
 import re
@@ -51,9 +52,12 @@ def call(method: str, url: str, body: bytes | None = None, kind: str = FILE, *, 
         if error.code in fine:
             return error
         told = " ".join(error.read().decode(errors="replace").split())
-        sys.exit(f"{method} {url} answered {error.code}: {told[:1000] or error.reason}")
+        remedy = "; see to OCI_AUTHORIZATION" if error.code in (401, 403) else ""
+        sys.exit(f"{method} {url} answered {error.code}: {told[:1000] or error.reason}{remedy}")
     except OSError as error:
         sys.exit(f"{url} cannot be reached: {getattr(error, 'reason', error)}")
+    except http.client.BadStatusLine as error:
+        sys.exit(f"{url} answered {error.line.strip()!r}, expected HTTP")
 
 
 def log_in(root: str, name: str) -> None:

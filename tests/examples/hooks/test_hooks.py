@@ -89,6 +89,28 @@ class TestChat:
         assert "secret" not in told.output
 
 
+@pytest.mark.parametrize("script", ["chat.py", "mlflow_registry.py", "oci_push.py"])
+def test_a_server_of_another_protocol_is_one_line(
+    script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ssh(Handler):
+        def do_POST(self) -> None:
+            self.body()
+            self.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+        do_GET = do_POST
+
+    with serving(Ssh) as address:
+        monkeypatch.setenv("CHAT_WEBHOOK", f"{address}/secret")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        monkeypatch.setenv("OCI_REPOSITORY", f"{address}/models/mnist")
+        told = run(script, "released", result(RELEASED))
+    named = "the chat" if script == "chat.py" else address
+    assert told.output.startswith(named)
+    assert told.output.endswith(" answered 'SSH-2.0-OpenSSH_9.2', expected HTTP")
+    assert told.output in told.complaint
+
+
 @pytest.mark.parametrize("script", ["mlflow_registry.py", "oci_push.py"])
 def test_a_server_that_cannot_be_reached_is_one_line(
     script: str, monkeypatch: pytest.MonkeyPatch
@@ -248,9 +270,27 @@ class TestOci:
             monkeypatch.setenv("OCI_AUTHORIZATION", "Basic bWU6eA==")
             told = self.push(tmp_path, monkeypatch, repository)
         assert f"GET {address}/token?" in refused.complaint
-        assert "answered 401: wrong password" in refused.complaint
+        assert "answered 401: wrong password; see to OCI_AUTHORIZATION" in refused.complaint
         assert told.complaint == ""
         assert set(tags) == {"2"}
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_a_registry_that_knows_no_such_user_says_where_the_password_is(
+        self, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Registry(Handler):
+            def do_GET(self) -> None:
+                self.answer(401, **{"WWW-Authenticate": 'Basic realm="a registry"'})
+
+            def do_HEAD(self) -> None:
+                self.answer(status)
+
+        monkeypatch.setenv("OCI_AUTHORIZATION", "Basic bWU6eA==")
+        with serving(Registry) as address:
+            told = self.push(tmp_path, monkeypatch, f"{address}/models/mnist")
+        assert told.output.startswith(f"HEAD {address}/v2/models/mnist/blobs/sha256:")
+        assert f" answered {status}: " in told.output
+        assert told.output.endswith("; see to OCI_AUTHORIZATION")
 
     def test_a_token_that_is_no_json_is_said(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
