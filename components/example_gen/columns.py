@@ -282,7 +282,8 @@ def _decoded(path: Path, row: int, name: str, value: bytes) -> str:
         return value.decode("utf-8")
     except UnicodeDecodeError:
         raise DataError(
-            f"{path}, row {row + 1}: {name} is {quoted(value)}, expected text in UTF-8"
+            f"{path}, row {row + 1}: {name} is {quoted(value)}, expected text in UTF-8: write it "
+            "as text"
         ) from None
 
 

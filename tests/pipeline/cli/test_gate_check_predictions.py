@@ -184,7 +184,8 @@ def test_ids_that_are_not_utf_8_are_one_line(words: Words, files: Path, capfd: C
     write(files / "bytes.npz", {**table(300), "id": ids})
     assert main(words("bytes.npz")) == 2
     assert capfd.readouterr().err == (
-        f"tfx-mnist: {files / 'bytes.npz'}, row 300: id is b'\\xff\\xfe', expected text in UTF-8\n"
+        f"tfx-mnist: {files / 'bytes.npz'}, row 300: id is b'\\xff\\xfe', expected text in UTF-8: "
+        "write it as text\n"
     )
 
 
