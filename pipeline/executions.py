@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import hashlib
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 DIGEST = "files_sha256"
 CODE = "code"  # the parameter of a component that holds the digest of the code that it runs
 
+_OF_NO_FILES = hashlib.sha256().hexdigest()
 _RUN, _NODE = "pipeline_run", "node"  # types of contexts, as TFX names them
 
 
@@ -31,7 +33,7 @@ class NoMetadata(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """An artifact; the digest is that of its files, None where none was recorded."""
+    """An artifact; the digest is that of its files, None where it has none or none was recorded."""
 
     output: str
     uri: str
@@ -124,7 +126,8 @@ def _described(store: MetadataStore, execution: Any) -> Execution:
     }
     for artifact in store.get_artifacts_by_id(list(names)):
         digest = artifact.custom_properties[DIGEST].string_value
-        outputs.append(Written(names[artifact.id], artifact.uri, digest or None))
+        known = digest not in ("", _OF_NO_FILES)
+        outputs.append(Written(names[artifact.id], artifact.uri, digest if known else None))
         events = store.get_events_by_artifact_ids([artifact.id])
         makers.add(min(each.execution_id for each in events if each.type in writes))
     return Execution(

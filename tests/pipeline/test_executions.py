@@ -12,6 +12,7 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as pb2
 
 from pipeline.executions import NoMetadata, Written, executions_of
+from pipeline.runners.artifact_digests import digest
 
 CODE = "c" * 64
 
@@ -79,6 +80,15 @@ def test_what_came_from_the_cache_names_who_made_it(database: Path) -> None:
     _, made = executions_of(database, "run-1")
     assert (cached.state, cached.made_by) == ("cached", made.id)
     assert executions_of(database, "run-2") == []
+
+
+def test_an_artifact_without_files_has_no_digest(tmp_path: Path, database: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    copy, of_nothing = shutil.copy(database, tmp_path), digest(tmp_path / "empty")
+    with contextlib.closing(sqlite3.connect(copy)) as opened, opened:
+        opened.execute("UPDATE ArtifactProperty SET string_value = ?", [of_nothing])
+    (cached,) = executions_of(Path(copy), "run-10")
+    assert cached.outputs == (Written("model", "root/model/1", None),)
 
 
 def test_a_database_that_cannot_be_read_is_one_line(
