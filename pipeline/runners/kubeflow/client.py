@@ -78,7 +78,7 @@ def connected(host: str, **credentials: Any) -> Iterator[PipelineClient]:
             raise ClientError(_unreachable(host, error.reason)) from error
         kind = InvalidRequest if error.status in (400, 404) else ClientError
         raise kind(f"{host} answers {error.status} {error.reason}: {_reason(error)}") from error
-    except (OSError, urllib3.exceptions.HTTPError) as error:
+    except urllib3.exceptions.HTTPError as error:
         raise ClientError(_unreachable(host, getattr(error, "reason", error))) from error
     except ValueError as error:  # kfp's own, such as of two experiments with one name
         raise ClientError(" ".join(str(error).split())) from error
@@ -171,6 +171,10 @@ class PipelineClient(kfp_client.Client):
     def _load_context_setting_or_default(self) -> None:
         """Ignores settings that another program left in the home directory."""
         self._context_setting = {"namespace": ""}
+
+    def set_user_namespace(self, namespace: str) -> None:
+        """Leaves the home directory as it is, which in a pod may be read-only."""
+        self._context_setting["namespace"] = namespace
 
     def submit(self, run: Run) -> str:
         """Starts a run; returns its id."""

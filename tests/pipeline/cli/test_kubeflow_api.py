@@ -9,6 +9,7 @@ from pathlib import Path
 
 import kfp_server_api as api
 import pytest
+from kfp.client import Client
 
 from pipeline.cli.main import main
 from pipeline.runners.kubeflow import client
@@ -326,6 +327,18 @@ def test_people_are_told_in_one_line(host, pipeline, capfd: Captured) -> None:
         "no schedule\n",
         "",
     )
+
+
+def test_in_a_pod_its_namespace_is_taken_and_nothing_is_written_into_the_home_directory(
+    state: State, host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.instead["/healthz"] = b'{"multi_user": true}'
+    namespace = tmp_path / "namespace"
+    namespace.write_text("team")
+    monkeypatch.setattr(Client, "_NAMESPACE_PATH", str(namespace))
+    monkeypatch.setattr(Client, "_LOCAL_KFP_CONTEXT", str(namespace / "kfp" / "context.json"))
+    with client.connected(host) as connected:
+        assert connected.get_user_namespace() == "team"
 
 
 def test_a_token_is_sent_as_bearer_and_a_wrong_one_is_said(
