@@ -130,10 +130,14 @@ def _quiet_tfds() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _limited_waits() -> Iterator[None]:
-    """Limits the waits of requests that have no limit, such as those of tensorflow-datasets."""
+    """Limits the waits of requests that have no limit, such as those of tensorflow-datasets, which
+    would also ask a server that never answers eleven times.
+    """
     send = HTTPAdapter.send
 
     def limited(self: HTTPAdapter, *args: Any, **given: Any) -> requests.Response:
+        if self.max_retries.total:
+            self.max_retries = self.max_retries.new(read=1)
         return send(self, *args, **{**given, "timeout": given.get("timeout") or _ANSWER_S})
 
     HTTPAdapter.send = limited  # type: ignore[method-assign]

@@ -370,6 +370,24 @@ def test_a_download_that_fails_or_stalls_is_refused_with_the_ways_out(
     assert "use --dataset mnist_sample" in message
 
 
+def test_a_server_that_never_answers_is_asked_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Silent(_Handler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.rfile.read(1)  # until the client gives up
+
+    monkeypatch.setattr(downloads, "_ANSWER_S", 0.2)
+    monkeypatch.setenv("no_proxy", "localhost")
+    with http_servers.serving(Silent) as url:
+        offer(monkeypatch, f"{url}/file", "0" * 64)
+        assert "Read timed out" in refusal("tiny_remote", tmp_path)
+    assert asked == ["/file"] * 2
+
+
 @pytest.mark.parametrize(
     ("address", "why"),
     [
