@@ -32,7 +32,7 @@ def main() -> None:
     # Names and reasons are others': unescaped, <!channel> would call everybody, and <...|...> link.
     text = html.escape(f"[{event}] {message(event, told)}", quote=False)
     body = json.dumps({"text": text}).encode()
-    address, kind = os.environ["CHAT_WEBHOOK"], {"Content-Type": "application/json"}
+    address, kind = os.environ.get("CHAT_WEBHOOK", ""), {"Content-Type": "application/json"}
     try:
         request = urllib.request.Request(address, body, kind)
         with urllib.request.urlopen(request, timeout=10) as answer:

@@ -26,7 +26,7 @@ def authorization() -> dict[str, str]:
     user = os.environ.get("MLFLOW_TRACKING_USERNAME")
     if not user:
         return {}
-    pair = f"{user}:{os.environ['MLFLOW_TRACKING_PASSWORD']}".encode()
+    pair = f"{user}:{os.environ.get('MLFLOW_TRACKING_PASSWORD', '')}".encode()
     return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
 
@@ -60,6 +60,9 @@ def main() -> None:
             "MLFLOW_TRACKING_URI is not the address of a server, expected https://HOST, and the "
             "user in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD alone"
         )
+    source = os.environ.get("MODEL_SOURCE", "").replace("{version}", str(release["version"]))
+    if not source:
+        sys.exit("MODEL_SOURCE is not set, expected a place such as s3://models/mnist/{version}")
     name = told["dataset"]["name"].replace("/", "_")  # emnist/balanced: MLflow takes no slash
     post("registered-models/create", {"name": name}, unless="RESOURCE_ALREADY_EXISTS")
     tags = {
@@ -71,7 +74,7 @@ def main() -> None:
         "model-versions/create",
         {
             "name": name,
-            "source": os.environ["MODEL_SOURCE"].format(version=release["version"]),
+            "source": source,
             "tags": [{"key": key, "value": value} for key, value in tags.items()],
         },
     )["model_version"]["version"]

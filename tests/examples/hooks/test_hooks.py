@@ -20,6 +20,11 @@ UNREACHABLE = "http://127.0.0.1:1"  # nothing listens on port 1
 FOLDER = Path(__file__).parents[3] / "examples" / "hooks"
 
 
+@pytest.fixture(autouse=True)
+def _model_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_SOURCE", "s3://models/{version}")
+
+
 def run(script: str, event: str, fields: dict) -> Told:
     command = (sys.executable, str(FOLDER / script))
     told = tell(HooksConfig(**{event: command}), event, fields)
@@ -148,6 +153,25 @@ def test_what_is_no_address_is_said_and_its_password_kept_secret(
     assert "secret" not in told.output
 
 
+@pytest.mark.parametrize(
+    ("script", "variable"),
+    [
+        ("chat.py", "CHAT_WEBHOOK"),
+        ("mlflow_registry.py", "MLFLOW_TRACKING_URI"),
+        ("mlflow_registry.py", "MODEL_SOURCE"),
+        ("oci_push.py", "OCI_REPOSITORY"),
+    ],
+)
+def test_a_variable_that_is_not_set_is_named(
+    script: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", UNREACHABLE)
+    monkeypatch.delenv(variable, raising=False)
+    told = run(script, "released", result(RELEASED))
+    assert told.output.startswith(f"{variable} is not ")
+    assert "\n" not in told.output
+
+
 class TestMLflow:
     def test_releases_become_versions_and_the_alias_moves(
         self, monkeypatch: pytest.MonkeyPatch
@@ -182,7 +206,6 @@ class TestMLflow:
     ) -> None:
         with serving(mlflow({})) as address:
             monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-            monkeypatch.setenv("MODEL_SOURCE", "s3://models/{version}")
             fields = result(RELEASED, dataset={"name": "emnist/balanced"})
             told = run("mlflow_registry.py", "released", fields)
         assert told == ("", "emnist_balanced 1 is registered, and is @served")
@@ -215,7 +238,6 @@ class TestMLflow:
     ) -> None:
         with serving(mlflow({}, authorization=authorization)) as address:
             monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-            monkeypatch.setenv("MODEL_SOURCE", "s3://models/{version}")
             refused = run("mlflow_registry.py", "released", result(RELEASED))
             for name, value in given.items():
                 monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
