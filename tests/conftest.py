@@ -5,6 +5,8 @@ import gc
 import os
 import signal
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -70,6 +72,17 @@ def pytest_collection_finish() -> None:
 
         remember_answers()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tensorflow-datasets, Beam and AutoGraph leave in it goes with these tests."""
+    tmp_path_factory.getbasetemp()  # pytest's own directory stays where it is
+    with tempfile.TemporaryDirectory(prefix="tfx-mnist-") as folder:
+        os.chmod(folder, 0o711)  # some tests work in it as another user
+        tempfile.tempdir = folder
+        yield
+    tempfile.tempdir = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,10 +16,10 @@ from trainer.host.text import first_line
 from trainer.training_process import TrainingFailed
 
 ROOT = RunConfig(pipeline_root="root")
+TEMPORARY = tempfile.gettempdir()  # the user's: while tests run, this process has its own there
 LINE = (
-    f"no space left on device: free some for the pipeline root root and for "
-    f"{tempfile.gettempdir()}, or choose another --pipeline-root; the same command goes on from "
-    "what is finished"
+    f"no space left on device: free some for the pipeline root root and for {TEMPORARY}, or choose "
+    "another --pipeline-root; the same command goes on from what is finished"
 )
 
 
@@ -93,7 +93,7 @@ def test_artifacts_on_a_disk_of_their_own_are_named() -> None:
     assert moved is not None
     assert moved.startswith(
         "no space left on device: free some for the pipeline root root, for the artifacts "
-        f"/big/artifacts and for {tempfile.gettempdir()}, or choose another --pipeline-root; "
+        f"/big/artifacts and for {TEMPORARY}, or choose another --pipeline-root; "
     )
     assert stored == LINE
 
