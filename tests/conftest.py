@@ -78,7 +78,7 @@ def pytest_collection_finish() -> None:
 def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What tensorflow-datasets, Beam and AutoGraph leave in it goes with these tests."""
     tmp_path_factory.getbasetemp()  # pytest's own directory stays where it is
-    with tempfile.TemporaryDirectory(prefix="tfx-mnist-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tfx-mnist-", ignore_cleanup_errors=True) as folder:
         os.chmod(folder, 0o711)  # some tests work in it as another user
         tempfile.tempdir = folder
         yield
