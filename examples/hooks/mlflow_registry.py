@@ -21,7 +21,7 @@ ALIAS = "served"
 
 
 def authorization() -> dict[str, str]:
-    if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
+    if token := os.environ.get("MLFLOW_TRACKING_TOKEN", "").strip():
         return {"Authorization": f"Bearer {token}"}
     user = os.environ.get("MLFLOW_TRACKING_USERNAME")
     if not user:

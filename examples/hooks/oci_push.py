@@ -28,7 +28,7 @@ PLACE = r"https?://[^/@\s]+(/[a-z0-9._-]+)+/?"
 
 ELSEWHERE = (302, 303, 307, 308)  # of a registry that keeps its blobs in S3, for one that it has
 
-GIVEN = os.environ.get("OCI_AUTHORIZATION", "")
+GIVEN = os.environ.get("OCI_AUTHORIZATION", "").strip()
 SENT = {"Authorization": GIVEN} if GIVEN else {}
 
 

@@ -230,7 +230,7 @@ class TestMLflow:
         ("given", "authorization"),
         [
             ({"USERNAME": "me", "PASSWORD": "se:cret"}, "Basic bWU6c2U6Y3JldA=="),
-            ({"TOKEN": "xyz"}, "Bearer xyz"),
+            ({"TOKEN": "xyz\n"}, "Bearer xyz"),  # as a file of a secret ends
         ],
     )
     def test_it_says_who_asks_as_mlflows_client_does(
@@ -289,7 +289,7 @@ class TestOci:
         with serving(registry({}, tags, password="Basic bWU6eA==")) as address:
             repository = f"{address}/models/mnist/"
             refused = self.push(tmp_path, monkeypatch, repository)
-            monkeypatch.setenv("OCI_AUTHORIZATION", "Basic bWU6eA==")
+            monkeypatch.setenv("OCI_AUTHORIZATION", "Basic bWU6eA==\n")  # as a file ends
             told = self.push(tmp_path, monkeypatch, repository)
         assert f"GET {address}/token?" in refused.complaint
         assert "answered 401: wrong password; see to OCI_AUTHORIZATION" in refused.complaint
