@@ -251,9 +251,10 @@ def _size(image: bytes) -> str:
 def _from_table(file: Path, spec: ImageSpec) -> Served:
     read, names = read_predictions(file, served=True), list(spec.class_names)
     if read.scores is None or sorted(read.classes) != sorted(names):
+        of_classes = f"probabilities of the classes {listed(read.classes)}"
         raise DataError(
-            f"{file} has probabilities of the classes {listed(read.classes)}, expected those of "
-            f"the model: {listed(names)}"
+            f"{file} has {'no probabilities' if read.scores is None else of_classes}, expected "
+            f"those of the model's classes: {listed(names)}"
         )
     probabilities = read.scores[:, [read.classes.index(name) for name in names]]
     intensities, sizes = _image_columns(read)

@@ -223,6 +223,6 @@ def _sized(path: Path, expected: FileRecord | None) -> FileRecord:
 def _refuse(version: Version, problems: tuple[str, ...]) -> None:
     if problems:
         raise ServingDirError(
-            f"version {version.number} at {version.path} does not match its manifest: "
-            f"{'; '.join(problems)}; restore its files, roll back, or remove it"
+            f"version {version.number} at {version.path} is damaged: {'; '.join(problems)}; "
+            "restore its files, roll back, or remove it"
         )

@@ -351,9 +351,9 @@ class TestTable:
         [
             (
                 "p_left,p_up\n1,0\n",
-                "of the classes left, up, expected those of the model: left, ri",
+                "of the classes left, up, expected those of the model's classes: left, ri",
             ),
-            ("predicted\nleft\n", "of the classes none, expected those of the model: left, right"),
+            ("predicted\nleft\n", "has no probabilities, expected those of the model's classes"),
             ("p_left,p_right\n0.5,0.4\n", "row 1 (id '1'): the probabilities sum to 0.9, expected"),
             ("id,p_left,p_right\na,1,0\na,0.5,0.4\n", "row 2 (id 'a'): the probabilities sum to"),
             (

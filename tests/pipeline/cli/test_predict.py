@@ -136,7 +136,7 @@ def test_a_warning_of_a_library_is_no_error_whatever_the_environment_says(
         ([], 2, "IMAGE is missing; see tfx-mnist predict --help"),
         (["x", "--version", "live"], 2, "--version is 'live', expected a whole number"),
         (["x", "--version", "7"], 1, "there is no version 7 in SERVING: known are 1, 2"),
-        (["x"], 1, "version 2 at SERVING/2 does not match its manifest: file 'saved_model.pb' is"),
+        (["x"], 1, "version 2 at SERVING/2 is damaged: file 'saved_model.pb' is"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(

@@ -79,7 +79,8 @@ def test_no_version_is_loaded_that_the_key_has_not_signed(
     forge(serving / "2", release={"preset": "forged"})
     for words in (["--config", config], ["--serving-dir", str(serving), "--public-key", keys[1]]):
         assert main([*command, *words]) == 1
-        assert "its signature is not that of 'manifest.json'" in capfd.readouterr().err
+        error = capfd.readouterr().err
+        assert f"2 at {serving / '2'} is damaged: its signature is not that of 'manif" in error
 
 
 @pytest.mark.parametrize(
