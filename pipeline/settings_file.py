@@ -71,11 +71,11 @@ def load(path: Path, what: str) -> Any:
     Raises:
       ConfigError: the file cannot be read, is too large, or is refused; the line names it.
     """
+    is_json = path.suffix.lower() == ".json"
     try:
-        content = read_regular(path, max_bytes=_MAX_BYTES)
-        return _parsed(content, is_json=path.suffix.lower() == ".json")
+        return _parsed(read_regular(path, max_bytes=_MAX_BYTES), is_json=is_json)
     except (yaml.YAMLError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        kind = "JSON" if isinstance(error, json.JSONDecodeError) else "YAML"
+        kind = "JSON" if is_json else "YAML"
         raise ConfigError(f"{path} is not {kind}: {_problem(error)}") from None
     except (OSError, ValueError) as error:  # of the file, of `_refuse` or of `strict_json`
         reason = error.strerror if isinstance(error, OSError) else error

@@ -98,10 +98,11 @@ class TestJson:
             ("9" * 5_000, "it holds the integer '99999"),
             ("{a: 1}", "is not JSON: line 1, column 2: Expecting property name"),
             ("", "is not JSON: line 1, column 1: Expecting value"),
+            (b'{"a":\n"\xff"}', "is not JSON: line 2: 'utf-8' codec can't decode"),
         ],
     )
     def test_what_is_no_plain_json_is_one_line(
-        self, content: str, words: str, tmp_path: Path
+        self, content: str | bytes, words: str, tmp_path: Path
     ) -> None:
         if len(content) > 2**16:
             content = content[: 2**16]
@@ -118,7 +119,11 @@ class TestFile:
 
     def test_what_is_no_regular_file_is_refused_without_waiting(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "fifo")
-        for path, kind in ((tmp_path / "fifo", "FIFO"), ("/dev/zero", "device"), (tmp_path, "dir")):
+        for path, kind in (
+            (tmp_path / "fifo", "FIFO"),
+            (Path("/dev/zero"), "device"),
+            (tmp_path, "dir"),
+        ):
             with pytest.raises(ConfigError, match=f"configuration {path}: Is a {kind}.*, expected"):
                 load(path, "configuration")
 
