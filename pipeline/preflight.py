@@ -98,14 +98,14 @@ def require_fitting(
             "pools smaller ones away; "
             + ("set data.image_size higher" if dataset.resize else "enlarge the images")
         )
-    if own or training.weights:
-        _require_network(training, dataset)
+    batch = training.per_replica_batch * devices
+    if own or training.weights or batch == 1:
+        _require_network(training, dataset, batch=batch)
     if training.max_shift >= min(height, width):
         raise ConfigError(
             f"training.max_shift is {training.max_shift} and {size}, expected at most "
             f"{min(height, width) - 1}; set training.max_shift lower"
         )
-    batch = training.per_replica_batch * devices
     if batch > train_rows:
         raise ConfigError(
             f"the global batch is {batch}, expected at most {train_rows}, the training images of "
@@ -141,19 +141,25 @@ def _require_reachable(config: RunConfig, dataset: DatasetInfo) -> None:
         )
 
 
-def _require_network(training: HParams, dataset: DatasetInfo) -> None:
+def _require_network(training: HParams, dataset: DatasetInfo, *, batch: int) -> None:
     """Builds the network, in this process, and gives it the weights from which it starts.
 
-    Raises NetworkError or WeightsError if the user's own function or the weights do not fit.
+    Raises ConfigError, NetworkError or WeightsError if the global batch, the user's own function or
+    the weights do not fit.
     """
     from trainer.model import build_model  # Keras takes seconds to import
+    from trainer.normalization import require_batch
 
     build = functools.partial(
         build_model,
         dataclasses.replace(training, precision="float32"),
         image_shape=dataset.image_shape,
     )
-    build_model(training, image_shape=dataset.image_shape, num_classes=dataset.num_classes)
+    built = build_model(training, image_shape=dataset.image_shape, num_classes=dataset.num_classes)
+    try:
+        require_batch(built, batch)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     if training.weights:
         model = build(num_classes=dataset.num_classes)
         start_from(model, training, lambda classes: build(num_classes=classes))

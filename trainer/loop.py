@@ -33,7 +33,7 @@ from trainer.device_memory import enough_for
 from trainer.features import ImageSpec
 from trainer.hparams import HParams
 from trainer.inputs import LoadedSplit
-from trainer.normalization import normalizes_vectors
+from trainer.normalization import require_batch
 from trainer.optimizer import apply_gradients
 from trainer.reporter import Reporter
 from trainer.state import Epoch, State
@@ -99,7 +99,7 @@ def train(
         "training.input=stream, or take a smaller network",
     ):
         state = State(hparams, spec, strategy, seed=seed, total_steps=hparams.epochs * steps)
-        _require_batch_to_normalize(batches.batch, state.model)
+        require_batch(state.model, batches.batch)
         if checkpoints:
             _resume(state, checkpoints, strategy)
         reporter = Reporter(
@@ -123,14 +123,6 @@ def _require_compilable(hparams: HParams, strategy: tf.distribute.Strategy) -> N
         raise ValueError(
             f"training.jit_compile is true with {strategy.num_replicas_in_sync} replicas, expected "
             "one: XLA cannot compile what the replicas do together; set training.jit_compile=false"
-        )
-
-
-def _require_batch_to_normalize(batch: int, model: keras.Model) -> None:
-    if batch == 1 and normalizes_vectors(model):
-        raise ValueError(
-            "the global batch is 1, expected 2 or more: the network normalizes each unit of a "
-            "dense layer over the batch; set training.per_replica_batch higher"
         )
 
 

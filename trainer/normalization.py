@@ -8,16 +8,22 @@ import keras
 import tensorflow as tf
 
 
-def normalizes_vectors(model: keras.Model) -> bool:
-    """Whether a layer takes the statistics of each unit over the batch alone, as after a dense
-    layer, and so would make zeros of a single example (and a GPU NaN of their variance).
+def require_batch(model: keras.Model, batch: int) -> None:
+    """Raises ValueError for a global batch of one image whose statistics a layer would take.
+
+    That is a layer which takes those of each unit over the batch alone, as after a dense layer, and
+    so would make zeros of a single example (and a GPU NaN of their variance).
     """
-    return any(
+    if batch == 1 and any(
         isinstance(layer, keras.layers.BatchNormalization)
         and layer.trainable
         and layer.input_spec.ndim == 2
         for layer in model.layers
-    )
+    ):
+        raise ValueError(
+            "the global batch is 1, expected 2 or more: the network normalizes each unit of a "
+            "dense layer over the batch; set training.per_replica_batch higher"
+        )
 
 
 class BatchNormalization(keras.layers.BatchNormalization):

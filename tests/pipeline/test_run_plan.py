@@ -100,6 +100,7 @@ def test_an_argument_that_beam_cannot_read_is_refused_before(config: RunConfig) 
         # 192 images, of which 192 // 8 = 24 become eval
         ({"training": HParams(per_replica_batch=169)}, "global batch is 169, expected at most 168"),
         ({"training": TRAINING, "replicas": 6}, "global batch is 192, expected at most 168"),
+        ({"training": HParams(per_replica_batch=1)}, "global batch is 1, expected 2 or more"),
         (
             {"training": dataclasses.replace(TRAINING, max_shift=12)},
             "training.max_shift is 12 and idx_thirds_.* of 12x12 pixels, expected at most 11",
@@ -190,6 +191,15 @@ def test_the_largest_batch_shift_and_floor_that_fit_are_taken(config: RunConfig)
     gate = GateConfig(floor=0.9140)
     plan = make_plan(dataclasses.replace(config, training=training, gate=gate), run_id="run-1")
     assert (plan.config.training, plan.config.gate) == (training, gate)
+
+
+def test_a_batch_of_one_image_is_enough_for_two_replicas_or_without_normalized_units(
+    config: RunConfig,
+) -> None:
+    for architecture, replicas in (("convnet", 2), ("article", 1)):
+        training = HParams(architecture=architecture, per_replica_batch=1)
+        changed = dataclasses.replace(config, training=training, replicas=replicas)
+        assert make_plan(changed, run_id="run-1").config.training == training
 
 
 def test_images_that_the_networks_pool_away_are_refused(config: RunConfig, tmp_path: Path) -> None:
