@@ -30,12 +30,8 @@ def require_possible(config: RunConfig) -> None:
     """Raises a UserError for a configuration that fits no data set, before one is prepared: a
     ConfigError, KeyRefused, StoreError, PathRefused or ServingDirError.
     """
-    if config.tuning.enabled and processes.is_worker(os.environ):
-        raise ConfigError(
-            f"{processes.TUNER_ID} is {os.environ.get(processes.TUNER_ID)!r}, expected 'chief': "
-            "a worker of a search is started with `tfx-mnist worker --search JOB`, see "
-            "docs/tuning.md"
-        )
+    if config.tuning.enabled and any(name in os.environ for name in processes.VARIABLES):
+        _require_chief()
     try:
         multiprocessing.Lock()  # as Beam's pools of threads make them
     except OSError as error:
@@ -58,6 +54,18 @@ def require_possible(config: RunConfig) -> None:
     if config.serving_dir:
         serving_dir.versions(Path(config.serving_dir))
         require_releasable(config, Path(config.serving_dir))
+
+
+def _require_chief() -> None:
+    """Raises ConfigError if the environment describes no chief whose workers find it."""
+    if processes.is_worker(os.environ):
+        raise ConfigError(
+            f"{processes.TUNER_ID} is {os.environ.get(processes.TUNER_ID)!r}, expected 'chief': "
+            "a worker of a search is started with `tfx-mnist worker --search JOB`, see "
+            "docs/tuning.md"
+        )
+    if problem := processes.address_problem(os.environ):
+        raise ConfigError(f"{problem}, or unset all three to search on this machine alone")
 
 
 def require_releasable(config: RunConfig, served: Path) -> None:

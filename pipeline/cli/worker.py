@@ -86,10 +86,8 @@ def _search(job: Path) -> Reply:
 
 
 def _require_worker_of_a_search() -> str:
-    names = (processes.TUNER_ID, processes.ORACLE_IP, processes.ORACLE_PORT)
-    unset = [name for name in names if not os.environ.get(name)]
-    if unset:
-        raise UsageError(f"{', '.join(unset)} not set: set what docs/tuning.md says of a worker")
+    if problem := processes.address_problem(os.environ):
+        raise UsageError(problem)
     name = os.environ[processes.TUNER_ID]
     if not processes.is_worker(os.environ):
         raise UsageError(

@@ -52,6 +52,28 @@ def test_a_machine_on_which_beam_cannot_make_its_locks_is_refused(
         make_plan(config, run_id="run-1")
 
 
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (("chief", None, None), "KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT not set: set what"),
+        (("chief", "", "8000"), "KERASTUNER_ORACLE_IP not set: set what"),
+        (("chief", "10.0.0.1", "0"), "KERASTUNER_ORACLE_PORT is '0', expected a port, 1 to 65535"),
+    ],
+)
+def test_a_chief_whose_workers_could_not_find_it_is_refused(
+    config: RunConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: tuple[str | None, ...],
+    said: str,
+) -> None:
+    for name, value in zip(("TUNER_ID", "ORACLE_IP", "ORACLE_PORT"), variables, strict=True):
+        if value is not None:
+            monkeypatch.setenv(f"KERASTUNER_{name}", value)
+    make_plan(config, run_id="run-1")  # without a search they mean nothing
+    with pytest.raises(ConfigError, match=f"^{said}"):
+        make_plan(dataclasses.replace(config, tuning=TuningConfig(enabled=True)), run_id="run-1")
+
+
 def test_it_holds_what_the_source_says_of_itself(plan: RunPlan) -> None:
     assert re.fullmatch("idx_thirds_[0-9a-f]{8}", plan.dataset.name)
     assert plan.dataset.image_shape == (12, 12, 1)

@@ -29,7 +29,7 @@ from trainer.environment import collect_seldom
 from trainer.host.children import end_with_parent, ending, running_child
 from trainer.host.errors import UserError
 from trainer.host.termination import end_at_once
-from trainer.host.text import first_line
+from trainer.host.text import first_line, quoted
 from trainer.training_process import pass_on, say_progress, seeing_gpus
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 TUNER_ID = "KERASTUNER_TUNER_ID"
 ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
+VARIABLES = (TUNER_ID, ORACLE_IP, ORACLE_PORT)
 
 FIRST_WORD_S = 3600.0  # as long as keras-tuner's workers wait for their chief
 NEXT_WORD_S = 24 * 3600.0  # longer than any trial takes
@@ -58,6 +59,17 @@ class WorkersSilent(RuntimeError):
 def is_worker(environment: Mapping[str, str]) -> bool:
     """Tells whether the environment makes a process one of keras-tuner's workers."""
     return ORACLE_IP in environment and "chief" not in environment.get(TUNER_ID, "")
+
+
+def address_problem(environment: Mapping[str, str]) -> str:
+    """Says in one line why workers do not find the chief by the environment; "" if they do."""
+    if unset := [name for name in VARIABLES if not environment.get(name)]:
+        return f"{', '.join(unset)} not set: set what docs/tuning.md says of chief and workers"
+    port = environment[ORACLE_PORT]
+    is_number = port.isascii() and port.isdecimal() and len(port) <= 5
+    if not (is_number and 0 < int(port) < 1 << 16):
+        return f"{ORACLE_PORT} is {quoted(port)}, expected a port, 1 to 65535"
+    return ""
 
 
 @contextlib.contextmanager

@@ -52,6 +52,11 @@ SEARCH = {
     [
         ({"KERASTUNER_ORACLE_PORT": ""}, "KERASTUNER_ORACLE_PORT not set: set what"),
         (
+            {"KERASTUNER_ORACLE_PORT": "8e3"},
+            "KERASTUNER_ORACLE_PORT is '8e3', expected a port, 1 to",
+        ),
+        ({"KERASTUNER_ORACLE_PORT": "65536"}, "KERASTUNER_ORACLE_PORT is '65536', expected a port"),
+        (
             {"KERASTUNER_TUNER_ID": "chief"},
             "KERASTUNER_TUNER_ID is 'chief', that of a chief, expected another name;",
         ),
