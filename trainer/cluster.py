@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.host.errors import Refusal
-from trainer.host.text import quoted
+from trainer.host.text import is_port, quoted
 
 VARIABLE = "TF_CONFIG"
 _ROLES = ("chief", "worker")
@@ -65,12 +65,25 @@ class Cluster:
     def _parse(cls, machines: Mapping[str, list[str]], task: Mapping[str, Any]) -> Cluster:
         if others := sorted(set(machines) - set(_ROLES)):
             raise ValueError(f"tasks of type {', '.join(others)}")
-        by_role = {role: list(machines.get(role, ())) for role in _ROLES}
-        for address in (*by_role["chief"], *by_role["worker"]):
-            if not isinstance(address, str):
-                raise TypeError(f"{quoted(address)} is no address")
+        by_role = {role: machines.get(role, []) for role in _ROLES}
+        for name, addresses in by_role.items():
+            if not isinstance(addresses, list):
+                raise TypeError(f"the machines of type {name} are no list")
+        every = by_role["chief"] + by_role["worker"]
+        for number, address in enumerate(every):
+            if not _is_address(address):
+                raise ValueError(f"{quoted(address)} is no address")
+            if address in every[:number]:
+                raise ValueError(f"{quoted(address)} is named twice")
         role, index = task["type"], int(task["index"])
         if not 0 <= index < len(by_role[role]):
             raise ValueError(f"no {role} has the index {index}")
         before = len(by_role["chief"]) if role == "worker" else 0
-        return cls(tuple(by_role["chief"] + by_role["worker"]), before + index)
+        return cls(tuple(every), before + index)
+
+
+def _is_address(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    host, _, port = value.rpartition(":")
+    return bool(host) and not any(map(str.isspace, host)) and is_port(port)

@@ -57,6 +57,22 @@ def test_a_chief_of_its_own_comes_first_as_the_training_operator_has_it(monkeypa
         ("{", "JSONDecodeError"),
         ("[" * 100_000, "RecursionError"),
         ({"cluster": {"worker": [1, 2]}, "task": {"type": "worker", "index": 0}}, "1 is no addr"),
+        (
+            {"cluster": {"worker": ["a", "b:1"]}, "task": {"type": "worker", "index": 0}},
+            "'a' is no address",
+        ),
+        ({"cluster": {"worker": ["a:0"]}, "task": {"type": "worker", "index": 0}}, "is no addr"),
+        ({"cluster": {"worker": ["a:65536"]}, "task": {"type": "worker", "index": 0}}, "is no a"),
+        ({"cluster": {"worker": [":2222"]}, "task": {"type": "worker", "index": 0}}, "is no addr"),
+        ({"cluster": {"worker": ["a b:1"]}, "task": {"type": "worker", "index": 0}}, "is no addr"),
+        (
+            {"cluster": {"worker": TWO, "chief": TWO[:1]}, "task": {"type": "chief", "index": 0}},
+            "'a:2222' is named twice",
+        ),
+        (
+            {"cluster": {"worker": "a:2222,b:2222"}, "task": {"type": "worker", "index": 0}},
+            "the machines of type worker are no list",
+        ),
         ("[]", "AttributeError"),
         ({"cluster": {"worker": TWO}}, "KeyError: 'task'"),
         ({"cluster": {"worker": TWO}, "task": {"type": "ps", "index": 0}}, "KeyError: 'ps'"),

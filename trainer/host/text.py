@@ -84,6 +84,11 @@ def _lines(error: BaseException) -> list[str]:
     return [line for line in lines if not _WHERE.match(line)] or lines
 
 
+def is_port(text: str) -> bool:
+    """Whether a text is the number of a port, 1 to 65535."""
+    return bool(re.fullmatch("[0-9]{1,5}", text)) and 0 < int(text) < 1 << 16
+
+
 def size(bytes_: int) -> str:
     """Returns a size for people: "812 bytes", "4.2 MB"."""
     value, units = float(bytes_), ["kB", "MB", "GB", "TB"]

@@ -29,7 +29,7 @@ from trainer.environment import collect_seldom
 from trainer.host.children import end_with_parent, ending, running_child
 from trainer.host.errors import UserError
 from trainer.host.termination import end_at_once
-from trainer.host.text import first_line, quoted
+from trainer.host.text import first_line, is_port, quoted
 from trainer.training_process import pass_on, say_progress, seeing_gpus
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ def address_problem(environment: Mapping[str, str]) -> str:
     if unset := [name for name in VARIABLES if not environment.get(name)]:
         return f"{', '.join(unset)} not set: set what docs/tuning.md says of chief and workers"
     port = environment[ORACLE_PORT]
-    is_number = port.isascii() and port.isdecimal() and len(port) <= 5
-    if not (is_number and 0 < int(port) < 1 << 16):
+    if not is_port(port):
         return f"{ORACLE_PORT} is {quoted(port)}, expected a port, 1 to 65535"
     return ""
 
