@@ -158,6 +158,12 @@ def _find_builder(spec: DatasetSpec, data_dir: str | None) -> tfds.core.DatasetB
             raise DataError(
                 f"unknown dataset {quoted(spec.text)}: {hint}expected {usages()}"
             ) from error
+        version = spec.text.partition(":")[2]
+        if version and (here := _prepared_version(spec, data_dir)):
+            raise DataError(
+                f"dataset {quoted(spec.text)} cannot be loaded: version {version} is unknown; "
+                f"expected {here}"
+            ) from error
         raise DataError(unknown("dataset", name, known, see=f"expected {usages()}")) from error
     # tfds raises AssertionError for an unknown version and ValueError for an unknown config; the
     # set's own code, and damaged metadata of a prepared set, raise anything.
@@ -165,6 +171,14 @@ def _find_builder(spec: DatasetSpec, data_dir: str | None) -> tfds.core.DatasetB
         raise DataError(
             f"dataset {quoted(spec.text)} cannot be loaded: {_reason(spec, error)}"
         ) from error
+
+
+def _prepared_version(spec: DatasetSpec, data_dir: str | None) -> str:
+    """Returns the version in which a set without code was prepared; "" if there is no such set."""
+    try:
+        return str(tfds.builder(str(spec.name), data_dir=data_dir, try_gcs=False).version)
+    except Exception:  # of damaged metadata anything
+        return ""
 
 
 def _reason(spec: DatasetSpec, error: Exception) -> str:

@@ -59,6 +59,17 @@ class TestWithoutNetwork:
         assert info.class_names == ("day", "night")
         assert everything_below(tmp_path) == before
 
+    def test_another_version_of_a_set_that_is_only_here_is_refused_with_the_one_that_is(
+        self, tmp_path: Path
+    ) -> None:
+        tiny_sets.TinyDays(data_dir=tmp_path / "tfds").download_and_prepare()
+        (tmp_path / "tfds" / "tiny_days").rename(tmp_path / "tfds" / "days_of_others")  # no code
+        open_dataset("days_of_others:1.2.0", data_dir=str(tmp_path / "tfds"))
+        assert refusal("days_of_others:1.3.0", tmp_path) == (
+            "dataset 'days_of_others:1.3.0' cannot be loaded: version 1.3.0 is unknown; expected "
+            "1.2.0"
+        )
+
     def test_a_set_that_needs_no_download_is_prepared(self, tmp_path: Path) -> None:
         data_dir = tmp_path / "tfds"
         open_dataset("tiny_days:1.2.0", data_dir=str(data_dir))
