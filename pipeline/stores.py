@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import os
 import re
+import shutil
 import urllib.parse
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 from trainer.host.errors import UserError
 from trainer.host.text import first_line, quoted
@@ -40,6 +42,7 @@ _ANSWER_S = 60.0
 # it may be credentials that lack, or a wrong name.
 _AGAIN_S, _ATTEMPTS = 60.0, 8
 _PROBE_S, _PROBE_ATTEMPTS = 5.0, 3
+_AT_ONCE = 16  # files that are uploaded
 
 
 class StoreError(UserError):
@@ -79,12 +82,7 @@ def require_usable(uri: str) -> None:
     probe = f"{uri.rstrip('/')}/{_PROBE}"
     with _explained("use", uri):
         store, path = _opened(probe, is_probe=True)
-        writer = store.open_output_stream(path)
-        try:
-            writer.write(b"artifacts of tfx-mnist\n")
-            writer.close()
-        finally:
-            del writer  # now: what was not written Arrow tries again, and complains on stderr
+        _write(io.BytesIO(b"artifacts of tfx-mnist\n"), store, path)
         with store.open_input_stream(path) as reader:
             reader.read()
         store.get_file_info(f"{path}.none")  # asks for a list, as every copy does
@@ -94,8 +92,6 @@ def require_usable(uri: str) -> None:
 def upload(directory: Path, uri: str) -> None:
     """Copies a directory to where nothing is; raises StoreError."""
     with _explained("write", uri):
-        from pyarrow import fs
-
         store, target = _opened(uri)
         files = []
         for path in (directory, *sorted(directory.rglob("*"))):
@@ -103,10 +99,27 @@ def upload(directory: Path, uri: str) -> None:
             if path.is_dir():
                 _make_directory(store, place)
             else:
-                files.append((str(path), str(place)))
-        with ThreadPoolExecutor() as pool:
-            here = fs.LocalFileSystem()
-            list(pool.map(lambda pair: fs.copy_files(*pair, here, store), files))
+                files.append((path, str(place)))
+
+        def copy(pair: tuple[Path, str]) -> None:
+            path, place = pair
+            with path.open("rb") as file:
+                _write(file, store, place)
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(copy, files))
+
+
+def _write(content: BinaryIO, store: Any, path: str) -> None:
+    """Writes an object, in the threads of this process: Arrow's copies of files, made in its own,
+    wait there for parts that no thread is left to send.
+    """
+    writer = store.open_output_stream(path, compression=None)
+    try:
+        shutil.copyfileobj(content, writer)
+        writer.close()
+    finally:
+        del writer  # now: what was not written Arrow tries again, and complains on stderr
 
 
 def _make_directory(store: Any, path: PurePosixPath) -> None:
@@ -164,6 +177,7 @@ def _file_system(scheme: str, bucket: str, endpoint: str, is_probe: bool) -> Any
         "connect_timeout": _CONNECT_S,
         "request_timeout": _ANSWER_S,
         "retry_strategy": AwsStandardS3RetryStrategy(max_attempts=attempts),
+        "background_writes": False,  # which hold all of a file in memory where the store is slow
     }
     if not endpoint:
         return S3FileSystem(region=resolve_s3_region(bucket), **limits)

@@ -1,6 +1,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -47,6 +49,20 @@ def test_a_directory_without_files_exists_and_one_that_was_never_written_does_no
     assert not stores.exists(f"{URI}/pushed/2")
     stores.download(f"{URI}/pushed/1", tmp_path / "copies" / "back")
     assert list((tmp_path / "copies" / "back").iterdir()) == []
+
+
+@pytest.mark.usefixtures("s3")
+def test_arrow_never_waits_for_a_thread_that_waits_for_it(tmp_path: Path) -> None:
+    """It has eight, and its own copies of more files end never: each one holds a thread."""
+    made = write(tmp_path / "made", {"0": b"weights", "1": b"more"})
+    program = (
+        "import sys, pathlib, pyarrow; from pipeline import stores\n"
+        "made, back = map(pathlib.Path, sys.argv[2:]); pyarrow.set_io_thread_count(1)\n"
+        "stores.upload(made, sys.argv[1]); stores.download(sys.argv[1], back)\n"
+    )
+    command = [sys.executable, "-c", program, f"{URI}/model/1", str(made), str(tmp_path / "back")]
+    subprocess.run(command, check=True, timeout=60)
+    assert (tmp_path / "back" / "1").read_bytes() == b"more"
 
 
 @pytest.mark.usefixtures("s3")
