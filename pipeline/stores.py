@@ -11,6 +11,7 @@ and tensorflow-io, which gives it one, ends with TensorFlow 2.16.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import io
 import os
@@ -136,7 +137,10 @@ def _make_directory(store: Any, path: PurePosixPath) -> None:
 
 @_interruptible
 def download(uri: str, directory: Path) -> None:
-    """Copies a directory of the store to where nothing is; raises StoreError."""
+    """Copies a directory of the store to where nothing is.
+
+    Raises StoreError; OSError where the disk of this machine is full.
+    """
     with _explained("read", uri):
         from pyarrow import fs
 
@@ -191,6 +195,8 @@ def _explained(what: str, uri: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # Arrow raises OSError, ValueError and errors of its own
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise  # this machine's disk: what a store says has no number
         raise StoreError(
             f"cannot {what} {uri}: {first_line(error)}; expected a bucket that exists and in which "
             "this user may list, read and write; see to its name, the credentials, SSL_CERT_FILE "

@@ -15,12 +15,12 @@ from components.example_gen.data_error import DataError
 from components.serving_dir import ServingDirError
 from pipeline.config import RunConfig
 from pipeline.result import ExitCode
-from pipeline.stores import is_uri
+from pipeline.stores import StoreError, is_uri
 from trainer.host.errors import UserError
 from trainer.host.paths import SET_TMPDIR, temporary_directory
 from trainer.host.text import first_line, is_ours
 
-_NAMES_ITS_PATH = (DataError, ServingDirError)
+_NAMES_ITS_PATH = (DataError, ServingDirError, StoreError)
 
 # What is left of a full disk in ML Metadata's message where SQLite has undone the transaction.
 _UNDONE = "no transaction is active"

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from components.example_gen.data_error import DataError
 from components.serving_dir.model_files import ServingDirError, explained
+from pipeline import stores
 from pipeline.config import RunConfig
 from pipeline.runners.failures import limit_reached, no_permission, no_space
 from trainer.host.text import first_line
@@ -83,6 +84,19 @@ def test_an_error_that_names_its_path_keeps_its_own_line() -> None:
         raise _full_disk()
     data = DataError("/data: the data cannot be prepared there (No space left on device)")
     assert [no_space(error, ROOT) for error in (served.value, data)] == [None, None]
+
+
+def test_of_a_copy_it_is_told_whose_disk_is_full() -> None:
+    store = OSError(f"HTTP status 507: InsufficientStorage {os.strerror(errno.ENOSPC)}")
+    with pytest.raises(stores.StoreError) as full, stores._explained("write", "s3://bucket/a"):
+        raise store
+    assert no_space(full.value, ROOT) is None
+    with (
+        pytest.raises(OSError, match="No space") as own,
+        stores._explained("read", "s3://bucket/a"),
+    ):
+        raise _full_disk()
+    assert no_space(own.value, ROOT) == LINE
 
 
 def test_artifacts_on_a_disk_of_their_own_are_named() -> None:
