@@ -126,13 +126,14 @@ def _write(content: BinaryIO, store: Any, path: str) -> None:
 def _make_directory(store: Any, path: PurePosixPath) -> None:
     """Makes a directory, and those above it that are missing.
 
-    Arrow would write all of them again, also where this user may not.
+    In S3 Arrow would write all of them again, also where this user may not. In Google's it wants an
+    empty object for each of them, and makes those that are missing.
     """
     from pyarrow import fs
 
     if store.get_file_info(str(path)).type == fs.FileType.NotFound:
         _make_directory(store, path.parent)
-        store.create_dir(str(path), recursive=False)
+        store.create_dir(str(path), recursive=store.type_name == "gcs")
 
 
 @_interruptible
