@@ -43,7 +43,7 @@ _ANSWER_S = 60.0
 # it may be credentials that lack, or a wrong name.
 _AGAIN_S, _ATTEMPTS = 60.0, 8
 _PROBE_S, _PROBE_ATTEMPTS = 5.0, 3
-_AT_ONCE = 16  # files that are uploaded
+_AT_ONCE = 8  # files that are uploaded
 
 
 class StoreError(UserError):
@@ -182,7 +182,6 @@ def _file_system(scheme: str, bucket: str, endpoint: str, is_probe: bool) -> Any
         "connect_timeout": _CONNECT_S,
         "request_timeout": _ANSWER_S,
         "retry_strategy": AwsStandardS3RetryStrategy(max_attempts=attempts),
-        "background_writes": False,  # which hold all of a file in memory where the store is slow
     }
     if not endpoint:
         return S3FileSystem(region=resolve_s3_region(bucket), **limits)
