@@ -90,7 +90,8 @@ def _furthest(
         hashes = file_hashes.read(uri)
         for first, given, pixels in _batches(uri, spec):
             by = beyond(given, pixels)
-            furthest = np.argsort(-by, kind="stable")[: np.count_nonzero(by > 0)].tolist()
+            least = found[-1][0] if len(found) == NAMED else 0.0  # what is no further is left out
+            furthest = np.argsort(-by, kind="stable")[: np.count_nonzero(by > least)].tolist()
             for place, at in enumerate(furthest):
                 one = _picture(split, first, at, given, pixels, spec, drawn=place < DRAWN)
                 files = file_hashes.of_row(hashes, first + at)

@@ -44,7 +44,7 @@ class Section:
     Attributes:
       note: what they are, how they were chosen, and how many there are.
       found: those that are known by name, which are listed if they are more than the pictures.
-      most: pictures.
+      most: how many of them are shown.
       compares: whether each picture has the answers of the served model, too.
     """
 
