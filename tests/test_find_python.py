@@ -40,15 +40,23 @@ exec(code)
 class Machine:
     """A machine whose PATH is one folder, whose home is empty, and whose C library is given."""
 
-    def __init__(self, root: Path, *, glibc: str = "2.41", compiler: str = "g++") -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        kind: str = "Linux x86_64",
+        glibc: str = "2.41",
+        compiler: str = "g++",
+    ) -> None:
         self.bin = root / "bin"
         self.home = root / "home"
         self.include = root / "include"
         for folder in (self.bin, self.home, self.include):
             folder.mkdir()
         (self.include / "Python.h").touch()
-        for tool in ("sh", "dirname", "ls", "sed", "sort", "uname"):
+        for tool in ("sh", "dirname", "ls", "sed", "sort"):
             self.link(tool)
+        self.command("uname", f'[ "$1" = -sm ] && echo "{kind}"')
         self.command("getconf", f'[ "$1" = GNU_LIBC_VERSION ] && echo "glibc {glibc}"')
         if compiler:
             self.command(compiler, "exit 0")
@@ -142,6 +150,23 @@ def test_glibc_decides_between_the_generations(tmp_path: Path, glibc: str, versi
     machine = Machine(tmp_path, glibc=glibc)
     pythons = {version: machine.python(version) for version in ("3.10", "3.13")}
     assert machine.found() == pythons[version]
+
+
+@pytest.mark.parametrize(("kind", "version"), [("Darwin arm64", "3.12"), ("Darwin x86_64", "3.10")])
+def test_mac_decides_between_the_generations(tmp_path: Path, kind: str, version: str) -> None:
+    machine = Machine(tmp_path, kind=kind)
+    machine.command("getconf", "exit 1")
+    pythons = {version: machine.python(version) for version in ("3.10", "3.12")}
+    assert machine.found() == pythons[version]
+
+
+def test_processor_without_packages_of_tfx_is_refused(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, kind="Linux aarch64")
+    machine.python("3.13")
+    assert machine.refusal() == (
+        "TFX has packages for Linux x86_64 and macOS, and this machine is Linux aarch64: "
+        "run tfx-mnist on another machine, or in a container of the platform linux/amd64"
+    )
 
 
 def test_python3_is_taken_where_no_name_has_the_version(tmp_path: Path) -> None:
