@@ -1,5 +1,6 @@
-"""The Markdown pages: that their links lead somewhere, and a script of theirs."""
+"""The Markdown pages: that their links lead somewhere, and scripts of theirs."""
 
+import io
 import json
 import os
 import re
@@ -9,7 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
+
+from components.example_gen.folder import list_folder
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -51,16 +57,14 @@ def model_and_predictions(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def script_of(page: str, heading: str) -> str:
-    """The Python script below a heading."""
-    text = (ROOT / "docs" / page).read_text("utf-8").partition(f"\n## {heading}\n")[2]
-    match = re.search(r"^```python\n(.*?)^```$", text, re.M | re.S)
-    assert match
-    return match[1]
+def scripts_of(page: str, heading: str) -> list[str]:
+    """The Python scripts below a heading, up to the next one of the second level."""
+    text = (ROOT / "docs" / page).read_text("utf-8").partition(f"# {heading}\n")[2]
+    return re.findall(r"^```python\n(.*?)^```$", text.partition("\n## ")[0], re.M | re.S)
 
 
 def test_the_script_that_decides_from_python_publishes(model_and_predictions: Path) -> None:
-    script = script_of("gate-check.md", "From Python")
+    (script,) = scripts_of("gate-check.md", "From Python")
     unused = "\nimport sys\nassert not {'tensorflow', 'tfx'} & sys.modules.keys()\n"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", script + unused]
@@ -76,6 +80,26 @@ def test_the_script_that_decides_from_python_publishes(model_and_predictions: Pa
     )
     assert b"accuracy 0.5000; its " in said.stdout
     assert not (model_and_predictions / "serving/2").exists()
+
+
+def test_the_scripts_that_take_images_out_of_one_file_make_folders(tmp_path: Path) -> None:
+    pixels = np.zeros((3, 28, 28, 3), np.uint8)
+    labels = np.array([[0], [1], [1]])
+    arrays = {"images": pixels, "labels": labels}
+    splits = {f"{split}_{name}": arrays[name] for split in ("train", "test") for name in arrays}
+    np.savez(tmp_path / "bloodmnist.npz", **splits)
+    file = io.BytesIO()
+    PIL.Image.fromarray(pixels[0]).save(file, "png")
+    picture = {"bytes": file.getvalue(), "path": "7.png"}
+    table = pa.table({"image": [picture] * 3, "label": [0, 1, 1]})
+    for split in ("train", "test"):
+        pyarrow.parquet.write_table(table, tmp_path / f"{split}-00000-of-00001.parquet")
+    for script in scripts_of("your-images.md", "Images inside one file"):
+        subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    for name in ("bloodmnist", "digits"):
+        listing = list_folder(tmp_path / name)
+        assert listing.class_names == ("0", "1")
+        assert np.bincount(listing.labels).tolist() == [2, 4]
 
 
 def test_files_of_tests_that_the_documentation_names_exist() -> None:
