@@ -22,7 +22,7 @@ _NOISE = 0.2  # standard deviations of the values
 _FEW = 0.05  # of the values that differ between two images drawn at random
 _PAIRS = 1000  # drawn at random, to count the values that differ
 _MEANS = 64  # per image at most, of all channels; at least one block per channel
-_AT_ONCE = 2000  # images of which all distances to the test images are in memory
+_AT_ONCE = 1000  # test images: their distances to a batch stay in the processor's cache
 
 Images = npt.NDArray[np.uint8]
 
@@ -34,7 +34,8 @@ class NearDuplicateSearch:
         """Takes the images to look for, [N, H, W, C] uint8, N of 1 or more, in random order."""
         self._side = max(1, int((_MEANS / images.shape[3]) ** 0.5))
         self._images = images.reshape(len(images), -1)
-        self._means = block_means(images, self._side)
+        means = block_means(images, self._side)
+        self._means = np.column_stack([means, np.ones_like(means[:, :1])])  # [N, means + 1]
         self._nearest = np.full(len(images), np.inf, np.float32)  # squared distances of means
         self._noise = round(_NOISE * float(self._images.std()))
         others = np.roll(self._images, 1, axis=0)[:_PAIRS]
@@ -46,17 +47,17 @@ class NearDuplicateSearch:
         self._looked_in = 0
 
     def look_in(self, images: Images) -> None:
-        for start in range(0, len(images), _AT_ONCE):
-            self._look_in(images[start : start + _AT_ONCE])
-            self._looked_in += len(images[start : start + _AT_ONCE])
-
-    def _look_in(self, images: Images) -> None:
+        """Takes a batch, [n, H, W, C] uint8; n x 4 KB of distances are in memory at a time."""
         means = block_means(images, self._side)
         # |a - b|^2 = |a|^2 - 2ab + |b|^2, where |a|^2 does not change which b is the nearest.
-        distances = self._means @ (-2.0 * means.T)
-        distances += np.square(means).sum(axis=1)
-        nearest = distances.argmin(axis=1)  # [N], a row of `images` each
-        smallest = distances[np.arange(len(nearest)), nearest]
+        factors = np.column_stack([-2.0 * means, np.square(means).sum(axis=1)]).T
+        nearest = np.empty(len(self._images), np.int64)  # a row of `images` each
+        smallest = np.empty(len(self._images), np.float32)
+        for start in range(0, len(self._images), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            distances = self._means[some] @ factors
+            nearest[some] = distances.argmin(axis=1)
+            smallest[some] = distances[np.arange(len(distances)), nearest[some]]
         # An image further away than one seen before cannot be the duplicate.
         rows = np.flatnonzero((smallest < self._nearest) & ~self.found)
         self._nearest[rows] = smallest[rows]
@@ -68,6 +69,7 @@ class NearDuplicateSearch:
             self.matches[row] = self._looked_in + nearest[row]
             if len(self.partners) < DRAWN:
                 self.partners[int(row)] = images[nearest[row]].copy()
+        self._looked_in += len(images)
 
     def _differing(self, images: Images, others: Images) -> npt.NDArray[np.int64]:
         apart = np.maximum(images, others) - np.minimum(images, others)
