@@ -105,7 +105,7 @@ class _WithBudget(keras_tuner.Oracle):
         self._began = time.monotonic()  # minus the seconds that earlier processes took
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        if time.monotonic() - self._began >= self._max_seconds:
+        if self.trials and time.monotonic() - self._began >= self._max_seconds:
             return {"status": "STOPPED", "values": None}
         proposed = super().populate_space(trial_id)
         if proposed["status"] == "RUNNING":

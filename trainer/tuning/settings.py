@@ -27,7 +27,8 @@ class TuningConfig:
     max_trials: int = setting(20, "trials at most", ge=1)
     max_minutes: float | None = setting(
         None,
-        "minutes after which no new trial begins, those of an interrupted search included",
+        "minutes after which no trial but the first begins, those of an interrupted search "
+        "included",
         gt=0,
     )
     epochs: int | None = setting(
