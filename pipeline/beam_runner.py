@@ -34,7 +34,7 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from trainer.host.children import ending, python_child
 from trainer.host.termination import arrived
-from trainer.host.text import quoted, unknown
+from trainer.host.text import is_port, quoted, unknown
 
 _PROCESSES = "multi_processing"  # a value of --direct_running_mode
 _ANSWER_S = 10.0  # a job service answers at once
@@ -107,8 +107,8 @@ def service_problem(given: tuple[str, ...]) -> str:
     if runner.rpartition(".")[2].lower() != "portablerunner":
         return ""
     endpoint = options.view_as(PortableOptions).job_endpoint or ""
-    host, colon, port = endpoint.rpartition(":")
-    if not (host and colon and port.isdecimal()):
+    host, _, port = endpoint.rpartition(":")
+    if not (host and is_port(port)):
         return (
             f"Beam's --job_endpoint is {quoted(endpoint)}, expected the address of a job service, "
             "as in --beam-arg --job_endpoint=localhost:8099"

@@ -112,9 +112,7 @@ def _parse_sample(argument: str) -> DatasetSpec:
 def _parse_path(argument: str, *, source: str, is_file: bool = False) -> DatasetSpec:
     kind, metavar = ("file", "FILE") if is_file else ("directory", "DIR")
     if not argument:
-        raise DataError(
-            f"dataset is '{source}:', expected a {kind} after the colon: {source}:{metavar}"
-        )
+        raise DataError(f"dataset is '{source}' without a {kind}, expected {source}:{metavar}")
     path = Path(os.path.abspath(os.path.expanduser(argument)))
     return DatasetSpec(source, f"{source}:{path}", folders=(path.parent if is_file else path,))
 

@@ -66,13 +66,18 @@ def log_in(root: str, name: str) -> None:
     about = dict(re.findall(r'(\w+)="([^"]*)"', wanted))
     if not wanted.lower().startswith("bearer ") or GIVEN.lower().startswith("bearer "):
         return
+    if "realm" not in about:
+        sys.exit(
+            f"{root} wants a token and names no server that gives one, expected a realm in "
+            "WWW-Authenticate"
+        )
     query = {"service": about.get("service", ""), "scope": f"repository:{name}:pull,push"}
     url = f"{about['realm']}?{urllib.parse.urlencode(query)}"
     try:
         told = json.load(call("GET", url))
-    except ValueError:
-        sys.exit(f"{url} answered no JSON, expected a token")
-    SENT["Authorization"] = f"Bearer {told.get('token') or told['access_token']}"
+        SENT["Authorization"] = f"Bearer {told.get('token') or told['access_token']}"
+    except (ValueError, AttributeError, KeyError):
+        sys.exit(f"{url} answered no token, expected a JSON object that holds one")
 
 
 def push_blob(api: str, content: bytes, kind: str, **about) -> dict:

@@ -142,7 +142,7 @@ def test_runners_without_a_job_service_look_for_none(given):
     assert service_problem(given) == ""
 
 
-@pytest.mark.parametrize("endpoint", [None, "8099", "host:http", ":8099"])
+@pytest.mark.parametrize("endpoint", [None, "8099", "host:http", ":8099", "host:99999"])
 def test_the_address_of_a_job_service_has_a_host_and_a_port(endpoint):
     given = () if endpoint is None else (f"--job_endpoint={endpoint}",)
     assert service_problem((PORTABLE, *given)).startswith(

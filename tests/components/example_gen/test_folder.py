@@ -393,7 +393,7 @@ def test_splits_by_other_names_are_told_theirs(split_folders: Path, test: str) -
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("folder:", "expected a directory after the colon: folder:DIR"),
+        ("folder:", "dataset is 'folder' without a directory, expected folder:DIR"),
         ("folder:/nowhere/at/all", "there is no such directory"),
         (
             f"folder:{__file__}",

@@ -158,9 +158,10 @@ def test_anything_else_is_refused_with_what_is_expected(text: str) -> None:
         parse_dataset(text)
 
 
-def test_idx_without_a_directory_is_refused() -> None:
-    with pytest.raises(DataError, match="expected a directory after the colon: idx:DIR"):
-        parse_dataset("idx: ")
+@pytest.mark.parametrize("text", ["idx", "idx: "])
+def test_idx_without_a_directory_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match="dataset is 'idx' without a directory, expected idx:DIR"):
+        parse_dataset(text)
 
 
 @pytest.mark.parametrize(

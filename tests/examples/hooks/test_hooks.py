@@ -314,20 +314,35 @@ class TestOci:
         assert f" answered {status}: " in told.output
         assert told.output.endswith("; see to OCI_AUTHORIZATION")
 
-    def test_a_token_that_is_no_json_is_said(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("answer", [b"<html>log in</html>", b"[]", b'{"expires_in": 300}'])
+    def test_an_answer_without_a_token_is_said(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes
     ) -> None:
         class Registry(Handler):
             def do_GET(self) -> None:
                 if self.path.startswith("/token?"):
-                    return self.answer(200, b"<html>log in</html>")
+                    return self.answer(200, answer)
                 realm = f'Bearer realm="http://{self.headers["Host"]}/token"'
                 return self.answer(401, **{"WWW-Authenticate": realm})
 
         with serving(Registry) as address:
             told = self.push(tmp_path, monkeypatch, f"{address}/models/mnist")
         assert told.output.startswith(f"{address}/token?service=&scope=")
-        assert told.output.endswith(" answered no JSON, expected a token")
+        assert told.output.endswith(" answered no token, expected a JSON object that holds one")
+
+    def test_a_registry_that_names_no_server_of_tokens_is_said(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Registry(Handler):
+            def do_GET(self) -> None:
+                self.answer(401, **{"WWW-Authenticate": 'Bearer service="a registry"'})
+
+        with serving(Registry) as address:
+            told = self.push(tmp_path, monkeypatch, f"{address}/models/mnist")
+        assert told.output == (
+            f"{address}/v2/ wants a token and names no server that gives one, expected a realm in "
+            "WWW-Authenticate"
+        )
 
     def test_what_a_registry_refuses_is_said(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
