@@ -272,5 +272,5 @@ def test_what_is_no_table_is_refused(table: Path, content: bytes, said: str) -> 
 
 def test_a_missing_table_is_refused(table: Path) -> None:
     assert refusal(table) == f"cannot read {table}: No such file or directory; give another file"
-    with pytest.raises(DataError, match="dataset is .csv. without a file, expected csv:FILE"):
+    with pytest.raises(DataError, match="dataset is 'csv' without a file, expected csv:FILE"):
         open_dataset("csv:", data_dir=None)
