@@ -191,19 +191,24 @@ def _require_classes(
         )
     for split, chosen in ((TRAIN, ~is_test), (TEST, is_test)):
         counts = np.bincount(listing.labels[chosen], minlength=len(names))
-        for label in np.flatnonzero(counts == 0):
-            raise DataError(_missing(spec, listing, split, names[label], int(totals[label])))
+        missing = np.flatnonzero(counts == 0)
+        if len(missing):
+            total = int(totals[missing[0]])
+            raise DataError(_missing(spec, listing, split, [names[i] for i in missing], total))
 
 
-def _missing(spec: DatasetSpec, listing: Listing, split: str, name: str, total: int) -> str:
-    said = f"the {split} split has no image of class {quoted(name)}"
+def _missing(spec: DatasetSpec, listing: Listing, split: str, names: list[str], total: int) -> str:
+    """Returns the refusal of a split without the classes `names`; the first has `total` images."""
+    more = len(names) - 1
+    others = f", nor of {more:,} more class{'es' if more > 1 else ''}" if more else ""
+    said = f"the {split} split has no image of class {quoted(names[0])}"
     if listing.is_test is not None:
         wanted = "expected each class in train and in test; add some, or correct a misspelt name"
-        return f"{spec.text}: {said}, {wanted}"
+        return f"{spec.text}: {said}{others}, {wanted}"
     return (
-        f"{spec.text}: {said}, which has {total:,}; each image falls on train or test by its "
-        "content, by data.test_fraction: add images of the class, correct a misspelt name, change "
-        "the fraction, or choose the test split yourself"
+        f"{spec.text}: {said}, which has {total:,}{others}; each image falls on train or test "
+        "by its content, by data.test_fraction: add images of the class, correct a misspelt name, "
+        "change the fraction, or choose the test split yourself"
     )
 
 

@@ -356,6 +356,24 @@ def test_a_class_that_test_has_not_is_refused(split_folders: Path) -> None:
     )
 
 
+def test_all_classes_that_test_has_not_are_counted(split_folders: Path) -> None:
+    fill(split_folders / "train" / "horse", 1)
+    fill(split_folders / "train" / "mule", 1, first=1)
+    assert "has no image of class 'horse', nor of 1 more class, expected" in refusal(split_folders)
+    fill(split_folders / "train" / "zebra", 1, first=2)
+    assert "has no image of class 'horse', nor of 2 more classes, exp" in refusal(split_folders)
+
+
+def test_all_classes_that_a_cut_leaves_without_test_images_are_counted(tmp_path: Path) -> None:
+    fill(tmp_path / "pets" / "cat", 40)
+    for number in range(20):  # of one image each, so train or test misses several of them
+        fill(tmp_path / "pets" / f"horse {number:02}", 1, first=100 + number)
+    assert re.search(
+        r"no image of class 'horse \d\d', which has 1, nor of \d+ more classes; each image falls",
+        refusal(tmp_path / "pets"),
+    )
+
+
 def test_folders_without_any_image_are_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
