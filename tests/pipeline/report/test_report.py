@@ -170,6 +170,9 @@ def test_the_power_is_said_in_a_sentence() -> None:
     # Other checks of the same images refuse some more.
     refused = "even a model that loses nothing is refused with a probability of at least "
     assert refused in Page(render(REFUSED_RUN)).text
+    # A lower bound is rounded down: "at least > 99 %" and "at least < 1 %" are none.
+    for run in (RELEASED_RUN, REFUSED_RUN):
+        assert re.search(r"refused with a probability of at least \d+ %\.", Page(render(run)).text)
 
 
 def test_an_error_is_as_hot_as_it_is_frequent() -> None:
