@@ -257,7 +257,9 @@ class RunConfig:
         if named or not takes_residual(self.preset, image_shape):
             return ""
         shape = "x".join(map(str, image_shape))
-        return f"residual, chosen by the preset {self.preset} for images of {shape}"
+        line = f"residual, chosen by the preset {self.preset} for images of {shape}"
+        mirrors = self.fitted(image_shape).training.horizontal_flip
+        return f"{line}; mirrors them while training (training.horizontal_flip)" if mirrors else line
 
     def served_from(self, slug: str) -> Path:
         """Returns the absolute directory that the server of a data set's slug watches."""

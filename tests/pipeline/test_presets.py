@@ -62,9 +62,16 @@ def test_larger_or_coloured_images_get_the_residual_network(
     assert (training.architecture, training.horizontal_flip) == ("residual", flips)
     assert training.max_shift == 4
     assert training.color_jitter == (0.2 if flips and name == "best" else 0.0)
-    assert build(name, {}).chosen((32, 48, 3)) == (
-        f"residual, chosen by the preset {name} for images of 32x48x3"
+    assert build(name, {}).chosen((32, 48, 1)) == (
+        f"residual, chosen by the preset {name} for images of 32x48x1"
     )
+
+
+def test_the_choice_says_that_images_are_mirrored() -> None:
+    line = "residual, chosen by the preset fast for images of 32x32x3"
+    mirrors = f"{line}; mirrors them while training (training.horizontal_flip)"
+    assert build("fast", {}).chosen((32, 32, 3)) == mirrors
+    assert build("fast", {"training.horizontal_flip": "false"}).chosen((32, 32, 3)) == line
 
 
 def test_what_was_told_stays() -> None:
