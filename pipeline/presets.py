@@ -79,6 +79,8 @@ _RESIDUAL: Mapping[str, Mapping[str, Any]] = {
 }
 _COLOR_JITTER = {"quick": 0.0, "fast": 0.0, "best": 0.2}
 _LARGE, _LEAST = 32, 16  # pixels
+# The shorter side, in largest shifts. Shifts by a quarter of it cost 3 points of 8x8 digits.
+_SIDES_PER_SHIFT = 8
 
 
 def fitted(
@@ -86,16 +88,17 @@ def fitted(
 ) -> HParams:
     """Returns the hyper-parameters of a preset for images of a shape (H, W, C).
 
-    Those that were `given`, by name, stay as they are; so do all, if another network than
-    `residual` was given.
+    Those that were `given`, by name, stay as they are; with another network than `residual`, so do
+    all but the largest shift.
     """
-    if not takes_residual(preset, image_shape):
-        return training
-    if "architecture" in given and training.architecture != "residual":
-        return training
-    values = {"architecture": "residual", **_RESIDUAL[preset]}
-    if image_shape[2] > 1:  # a photograph, and no letter
-        values |= {"horizontal_flip": True, "color_jitter": _COLOR_JITTER[preset]}
+    values: dict[str, Any] = {}
+    own = "architecture" in given and training.architecture != "residual"
+    if takes_residual(preset, image_shape) and not own:
+        values = {"architecture": "residual", **_RESIDUAL[preset]}
+        if image_shape[2] > 1:  # a photograph, and no letter
+            values |= {"horizontal_flip": True, "color_jitter": _COLOR_JITTER[preset]}
+    shift = values.get("max_shift", training.max_shift)
+    values["max_shift"] = min(shift, min(image_shape[:2]) // _SIDES_PER_SHIFT)
     kept = {name: value for name, value in values.items() if name not in given}
     return dataclasses.replace(training, **kept)
 
