@@ -258,8 +258,9 @@ class RunConfig:
             return ""
         shape = "x".join(map(str, image_shape))
         line = f"residual, chosen by the preset {self.preset} for images of {shape}"
-        mirrors = self.fitted(image_shape).training.horizontal_flip
-        return f"{line}; mirrors them while training (training.horizontal_flip)" if mirrors else line
+        if self.fitted(image_shape).training.horizontal_flip:
+            line += "; mirrors them while training (training.horizontal_flip)"
+        return line
 
     def served_from(self, slug: str) -> Path:
         """Returns the absolute directory that the server of a data set's slug watches."""

@@ -79,8 +79,7 @@ _RESIDUAL: Mapping[str, Mapping[str, Any]] = {
 }
 _COLOR_JITTER = {"quick": 0.0, "fast": 0.0, "best": 0.2}
 _LARGE, _LEAST = 32, 16  # pixels
-# The shorter side, in largest shifts. Shifts by a quarter of it cost 3 points of 8x8 digits.
-_SIDES_PER_SHIFT = 8
+_SIDE_PER_SHIFT = 8  # pixels of the shorter side for each one of the largest shift; decision 0013
 
 
 def fitted(
@@ -98,7 +97,7 @@ def fitted(
         if image_shape[2] > 1:  # a photograph, and no letter
             values |= {"horizontal_flip": True, "color_jitter": _COLOR_JITTER[preset]}
     shift = values.get("max_shift", training.max_shift)
-    values["max_shift"] = min(shift, min(image_shape[:2]) // _SIDES_PER_SHIFT)
+    values["max_shift"] = min(shift, min(image_shape[:2]) // _SIDE_PER_SHIFT)
     kept = {name: value for name, value in values.items() if name not in given}
     return dataclasses.replace(training, **kept)
 

@@ -175,7 +175,8 @@ def _values(column: Any) -> np.ndarray:
         column = column.cast(pa.timestamp(kind.unit, "UTC"))
     if types.is_duration(kind):  # Python's text: later versions of Arrow make a bare number of it
         # Nanoseconds would be those of pandas, where it is installed, with another text.
-        return _objects(column.cast(pa.duration("us"), safe=False))
+        lasted = column.cast(pa.duration("us"), safe=False).to_pylist()
+        return np.array([None if one is None else str(one) for one in lasted], object)
     if types.is_decimal(kind):
         column = column.cast(pa.float64())
     elif not (types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind)):

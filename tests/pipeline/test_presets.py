@@ -76,7 +76,9 @@ def test_the_choice_says_that_images_are_mirrored() -> None:
 
 @pytest.mark.parametrize("name", ["quick", "fast", "best"])
 @pytest.mark.parametrize(
-    ("shape", "shift"), [((8, 40, 1), 1), ((15, 15, 3), 1), ((7, 7, 1), 0), ((64, 64, 3), 4)], ids=str
+    ("shape", "shift"),
+    [((8, 40, 1), 1), ((15, 15, 3), 1), ((7, 7, 1), 0), ((64, 64, 3), 4)],
+    ids=str,
 )
 def test_no_preset_shifts_by_more_than_an_eighth_of_the_shorter_side(
     name: str, shape: tuple[int, int, int], shift: int

@@ -151,6 +151,17 @@ def test_a_feature_in_parquet_is_of_the_type_of_its_column(
     assert listing.extra["flag"].dtype == listing.extra["small"].dtype == np.int64
 
 
+def test_times_with_a_zone_and_durations_in_parquet_are_texts(
+    frame: pd.DataFrame, table: Path
+) -> None:
+    taken = pd.to_datetime(["2026-01-01 01:00"] * 40).tz_localize("Europe/Berlin")
+    lasted = pd.to_timedelta([1, 90] * 20, unit="s")
+    frame.assign(taken=taken, lasted=lasted).to_parquet(table)
+    extra = list_table(table).extra
+    assert extra["taken"].tolist()[0].startswith("2026-01-01 00:00:00")
+    assert extra["lasted"].tolist()[:2] == ["0:00:01", "0:01:30"]
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
