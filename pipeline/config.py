@@ -259,7 +259,7 @@ class RunConfig:
         shape = "x".join(map(str, image_shape))
         line = f"residual, chosen by the preset {self.preset} for images of {shape}"
         if self.fitted(image_shape).training.horizontal_flip:
-            line += "; mirrors them while training (training.horizontal_flip)"
+            line += "; training mirrors them (training.horizontal_flip)"
         return line
 
     def served_from(self, slug: str) -> Path:

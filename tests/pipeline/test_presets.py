@@ -69,7 +69,7 @@ def test_larger_or_coloured_images_get_the_residual_network(
 
 def test_the_choice_says_that_images_are_mirrored() -> None:
     line = "residual, chosen by the preset fast for images of 32x32x3"
-    mirrors = f"{line}; mirrors them while training (training.horizontal_flip)"
+    mirrors = f"{line}; training mirrors them (training.horizontal_flip)"
     assert build("fast", {}).chosen((32, 32, 3)) == mirrors
     assert build("fast", {"training.horizontal_flip": "false"}).chosen((32, 32, 3)) == line
 
