@@ -14,6 +14,7 @@ from trainer.training_process import seeing_gpus
 
 ROOT = Path(__file__).parents[2]
 OWN = ["localhost", "127.0.0.1", "::1", socket.gethostname()]
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 STEERED = ("KERAS_", "TF_USE_LEGACY_KERAS")
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "grpc_proxy", "no_proxy", "no_grpc_proxy")
 
@@ -73,6 +74,15 @@ def test_no_file_or_variable_of_the_user_sets_keras_and_its_import_is_searched_s
     assert found == [expected, expected, "tensorflow None"]
     assert int(searches) < 100  # thousands by default
     assert frozen == "True"  # and nothing is searched at the end
+
+
+@pytest.mark.parametrize(("given", "settled"), [({}, "1"), ({ONEDNN: "0"}, "0")])
+def test_onednn_computes_on_each_processor_unless_the_user_says_no(
+    given: dict[str, str], settled: str
+) -> None:
+    environment = dict(given)
+    settle(environment)
+    assert environment[ONEDNN] == settled
 
 
 def test_keras_writes_no_settings_either() -> None:

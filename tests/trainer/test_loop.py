@@ -377,7 +377,8 @@ def test_compiled_by_xla_it_learns_the_same():
     _, history = trained()
     _, compiled = train(dataclasses.replace(HPARAMS, jit_compile=True))
     losses, expected = ([epoch.loss for epoch in epochs] for epochs in (compiled, history))
-    np.testing.assert_allclose(losses, expected, rtol=1e-3)
+    # Late losses are thousandths of the first, and rounding, another on each processor, moves them.
+    np.testing.assert_allclose(losses, expected, rtol=1e-3, atol=5e-4)
 
 
 def test_progress_counts_steps_and_epochs(caplog):
